@@ -1,0 +1,1 @@
+"""The bundle: definition, lock, sources, archive and trust. Knows nothing of sites."""

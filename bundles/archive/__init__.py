@@ -1,0 +1,1 @@
+"""The bundle's file: written once, read in place, never changed."""

@@ -1,0 +1,143 @@
+"""The definition: what a person writes to say what a bundle holds (`bundle.yaml`).
+
+Paths are relative to the definition's folder. Content that is made shortly before (the kit, images built on the spot)
+is named as an *input* and given on the command line, so that a definition and its lock never hold a machine's path.
+
+>>> definition = Definition.read(Path("bundles/definitions/quickstart/bundle.yaml"))
+>>> definition.product
+'quickstart'
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from registry.errors import DefinitionError
+from registry.oci.reference import Reference
+
+_NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+_VERSION = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?$"
+
+
+def _reference(text: str) -> str:
+    Reference.parse(text)
+    return text
+
+
+def _relative(text: str) -> str:
+    if PurePosixPath(text).is_absolute():
+        raise ValueError("a path here is relative to the definition's folder")
+    return text
+
+
+RelativePath = Annotated[str, AfterValidator(_relative)]
+
+
+class Section(BaseModel):
+    """Base of all parts: an unknown key is an error, a read definition does not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Location(Section):
+    """A path beside the definition, or a named input with an optional path inside it. Exactly one of both."""
+
+    path: RelativePath | None = None
+    input: str | None = Field(None, pattern=_NAME)
+
+    @model_validator(mode="after")
+    def _one(self) -> Location:
+        if (self.path is None) == (self.input is None):
+            raise ValueError("give either path or input")
+        return self
+
+
+class ImageEntry(Section):
+    """A container image under its original reference, taken from an OCI layout."""
+
+    image: Annotated[str, AfterValidator(_reference)]
+    layout: Location
+
+
+class PackEntry(Section):
+    """A pack's folder, in Palette's format."""
+
+    folder: Location
+
+
+class PlaybooksEntry(Section):
+    """The Ansible content that runs on hosts."""
+
+    folder: Location
+
+
+class KitEntry(Section):
+    """The dryport program for hosts; `sha256` may pin it."""
+
+    file: Location
+    platform: str = "linux/amd64"
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+
+
+class FileEntry(Section):
+    """Any other file, carried as it is under `name`."""
+
+    name: str = Field(pattern=_NAME)
+    file: Location
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+
+
+class AptEntry(Section):
+    """A closure of Debian packages: everything `packages` need that `base` does not already hold.
+
+    `base` lists packages a host of this release is sure to have; empty means that nothing is taken for granted.
+    Which server is asked comes from the machine's own apt configuration.
+    """
+
+    name: str = Field(pattern=_NAME)
+    suites: list[str] = Field(min_length=1)
+    components: list[str] = Field(default=["main"], min_length=1)
+    architecture: str = Field("amd64", pattern=r"^[a-z0-9]+$")
+    packages: list[str] = Field(min_length=1)
+    base: list[str] = []
+
+
+class Definition(Section):
+    """A whole `bundle.yaml`."""
+
+    apiVersion: Literal["dryport/v1"]  # noqa: N815 - the field's own spelling in every file of ours
+    kind: Literal["Bundle"]
+    product: str = Field(pattern=_NAME)
+    version: str = Field(pattern=_VERSION)
+    platforms: list[str] = Field(min_length=1)
+    kit: list[KitEntry] = []
+    playbooks: PlaybooksEntry | None = None
+    images: list[ImageEntry] = []
+    packs: list[PackEntry] = []
+    apt: list[AptEntry] = []
+    files: list[FileEntry] = []
+
+    @classmethod
+    def read(cls, path: Path) -> Definition:
+        """Return the definition in a file; raises DefinitionError that lists every finding."""
+        try:
+            value: Any = yaml.safe_load(path.read_bytes())
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise DefinitionError("definition-unreadable", str(error), where=str(path)) from error
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise DefinitionError(
+                "definition-invalid",
+                f"{error.error_count()} finding(s) in the definition",
+                where=str(path),
+                findings=[
+                    DefinitionError("definition-field", one["msg"], where=".".join(map(str, one["loc"])) or "(top)")
+                    for one in error.errors()
+                ],
+                hint="mend the fields named here; docs/definition.md lists all of them",
+            ) from error

@@ -1,0 +1,1 @@
+"""Where a bundle's content comes from, one module for each kind."""

@@ -1,0 +1,1 @@
+"""Whom a site believes: keys, signatures, verification and memory."""

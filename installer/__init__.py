@@ -1,0 +1,1 @@
+"""What an operator touches: the command line, sites, targets, plan and apply."""

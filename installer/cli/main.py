@@ -1,0 +1,79 @@
+"""The `dryport` command: finds the verb, runs it, and turns every error into words and an exit code.
+
+Each group of verbs is a module that is imported only when it is called, so that `dryport --help` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from typing import NoReturn
+
+import click
+
+from installer.cli.render import Console
+from registry.errors import DryportError
+
+GROUPS = {
+    "key": ("installer.cli.key", "Root ceremony and signing keys."),
+    "kit": ("installer.cli.kit", "Build and sign the program for a machine without internet."),
+    "bundle": ("installer.cli.bundle", "Lock, build, sign, verify and inspect bundles."),
+    "registry": ("installer.cli.registry", "Serve content from a store or straight from a bundle."),
+    "pack": ("installer.cli.pack", "Add-on packs."),
+    "site": ("installer.cli.site", "Declare a site, trust a root, enrol and check its hosts."),
+    "plan": ("installer.cli.lifecycle", "Show and save what apply would do."),
+    "apply": ("installer.cli.lifecycle", "Execute a saved plan."),
+    "status": ("installer.cli.lifecycle", "What the site runs, and how it is."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the verbs in the order of their use."""
+        return list(GROUPS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the verb's module and return its command."""
+        if cmd_name not in GROUPS:
+            return None
+        module = importlib.import_module(GROUPS[cmd_name][0])
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the verbs from the table alone: help needs no import."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in GROUPS.items()])
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="dryport", prog_name="dryport")
+def cli() -> None:
+    """Carry a platform across an air gap: build and sign bundles, verify, serve and install them."""
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit by who has to act (0 done, 1 bug, 2 usage, 3 to 8 as in registry.errors)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    console = Console(as_json="--json" in arguments)
+    try:
+        cli.main(arguments, prog_name="dryport", standalone_mode=False)
+    except DryportError as error:
+        console.error(error)
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.Abort:
+        console.note("stopped; run the same command again to go on")
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except Exception:  # noqa: BLE001 - the one place where a bug becomes an exit code
+        traceback.print_exc()
+        console.note("this is a bug in dryport; the lines above say where")
+        sys.exit(1)
+    sys.exit(0)

@@ -1,0 +1,1 @@
+"""Reaching hosts: SSH with pinned keys, facts, Ansible runs."""

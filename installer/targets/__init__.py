@@ -1,0 +1,1 @@
+"""Where a site's hosts come from."""

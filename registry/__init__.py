@@ -1,0 +1,1 @@
+"""Everything OCI: values, store, server and client. Knows nothing of bundles or sites."""

@@ -1,0 +1,1 @@
+"""Byte-exact transfer from and to any OCI registry."""

@@ -1,0 +1,62 @@
+"""What a registry can serve without owning it: the border that mounted bundles cross.
+
+`registry` defines it, `bundles` implements it for a verified bundle, the store implements it for its own folder.
+Every byte that leaves a `Content` has been checked by its source, or is checked by whoever stores it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from registry.oci.descriptor import Descriptor
+from registry.oci.digest import Digest
+
+
+class Content(Protocol):
+    """One blob's bytes, readable anywhere in it; closing it frees what it holds."""
+
+    @property
+    def size(self) -> int:
+        """Exact size in bytes."""
+        ...
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`, fewer only at the end. Raises MediaError if they are damaged."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...
+
+
+class ContentSource(Protocol):
+    """Repositories with their tags, manifests, blobs and referrers. Unknown names give None or nothing, not errors."""
+
+    def repositories(self) -> Iterable[str]:
+        """Return every repository's name."""
+        ...
+
+    def tags(self, repository: str) -> Iterable[str]:
+        """Return a repository's tags."""
+        ...
+
+    def resolve(self, repository: str, tag: str) -> Descriptor | None:
+        """Return the manifest that a tag names."""
+        ...
+
+    def manifest(self, repository: str, digest: Digest) -> tuple[bytes, str] | None:
+        """Return a manifest's exact bytes and its media type."""
+        ...
+
+    def blob(self, repository: str, digest: Digest) -> Content | None:
+        """Open a blob that the repository holds (a blob of another repository is not visible)."""
+        ...
+
+    def referrers(self, repository: str, subject: Digest) -> Sequence[Descriptor]:
+        """Return the manifests whose subject is `subject`, also untagged ones."""
+        ...
+
+    def is_absent(self, repository: str, digest: Digest) -> bool:
+        """Say whether content is left out on purpose (a platform not carried), not lost."""
+        ...

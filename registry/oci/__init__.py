@@ -1,0 +1,1 @@
+"""Values of the OCI specifications; no network, no clock, no disk."""

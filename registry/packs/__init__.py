@@ -1,0 +1,1 @@
+"""Add-on packs in Palette's format."""

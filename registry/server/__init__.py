@@ -1,0 +1,1 @@
+"""The OCI distribution API over the store and over mounted content."""

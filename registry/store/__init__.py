@@ -1,0 +1,1 @@
+"""One folder on disk that keeps blobs, manifests and tags through any crash."""

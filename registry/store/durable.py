@@ -1,0 +1,113 @@
+"""The one door to durable disk: nothing else in dryport opens a file for writing or renames one.
+
+Order, never changed: temporary file on the same filesystem, write, fsync the file, rename, fsync the folder. When a
+function here returns, what it wrote survives a power cut; when it raises, the old content is whole.
+After a failed fsync the pages may be marked clean, so nothing is retried: the caller starts over.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+TEMPORARY = ".part-"
+"""Prefix of files that a crash may leave; a start-up sweep may remove them."""
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: Path, mode: int = 0o755) -> None:
+    """Make a folder and the missing ones above it, each durable in its parent; an existing one is left as it is."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for path in reversed(missing):
+        path.mkdir(mode, exist_ok=True)
+        sync_folder(path.parent)
+
+
+@contextmanager
+def temporary(folder: Path, mode: int = 0o644) -> Iterator[tuple[int, Path]]:
+    """Give an empty file, open for reading and writing; it is removed at the end unless `publish` moved it."""
+    path = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        yield handle, path
+    finally:
+        os.close(handle)
+        path.unlink(missing_ok=True)
+
+
+def publish(handle: int, path: Path, final: Path) -> None:
+    """Give a completely written temporary file its final name, durably; it replaces what had that name."""
+    os.fsync(handle)
+    path.rename(final)
+    sync_folder(final.parent)
+    if path.parent != final.parent:
+        sync_folder(path.parent)
+
+
+def replace(path: Path, data: bytes | Iterable[bytes], mode: int = 0o644) -> None:
+    """Make `data` the content of `path`, all or nothing."""
+    with temporary(path.parent, mode) as (handle, part):
+        for block in [data] if isinstance(data, bytes) else data:
+            write_all(handle, block)
+        publish(handle, part, path)
+
+
+def create(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a new file; raises FileExistsError and changes nothing if the name is taken."""
+    with temporary(path.parent, mode) as (handle, part):
+        write_all(handle, data)
+        os.fsync(handle)
+        os.link(part, path)
+        sync_folder(path.parent)
+
+
+def append(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Add `data` at the end of a file, in one write, and make it durable."""
+    is_new = not path.exists()
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        write_all(handle, data)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    if is_new:
+        sync_folder(path.parent)
+
+
+def overwrite(path: Path, offset: int, data: bytes) -> None:
+    """Replace bytes inside an existing file, durably but not atomically: for regions that can be written again."""
+    handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        write_all(handle, data, offset)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, durably; one that is gone already is fine."""
+    path.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def write_all(handle: int, data: bytes | memoryview, offset: int | None = None) -> None:
+    """Write every byte of `data`, at `offset` or at the file's position; a short write is continued."""
+    rest = memoryview(data)
+    while rest:
+        written = os.write(handle, rest) if offset is None else os.pwrite(handle, rest, offset)
+        rest = rest[written:]
+        offset = None if offset is None else offset + written
