@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, Self
 
 
 class Meter(Protocol):
@@ -32,7 +32,7 @@ class Silent:
     def advance(self, amount: int, item: str = "") -> None:
         """Do nothing."""
 
-    def __enter__(self) -> Silent:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
