@@ -1,0 +1,154 @@
+"""What a pack is: its `pack.json` and the images its values declare.
+
+Both schema variants of the field are read, unknown keys are tolerated, and `name` and `version` in `pack.json` are the
+truth, never a folder's name. What is odd but usable becomes a note, not an error.
+
+>>> pack = read_folder(Path("packs/web-1.0.0"))      # registry.packs.reading
+>>> pack.metadata.title, [image.reference for image in pack.images]
+('web-1.0.0', ['registry.example.org/quickstart/web:1.0'])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from registry.errors import DefinitionError
+from registry.oci import strictjson
+from registry.oci.reference import repository_name, tag_name
+
+NAMESPACE = "spectro-packs/archive"
+"""Where Palette looks for packs below a registry's base path."""
+PACK_JSON_BYTES = 1 << 20
+
+Layer = Literal["kernel", "os", "k8s", "cni", "csi", "addon"]
+
+
+class Part(BaseModel):
+    """Base of all parts: later and private keys are the pack author's business."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: object) -> object:
+        return {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
+
+
+class Dependency(Part):
+    """Another pack that must, may or must not be there; an empty bound is no bound."""
+
+    pack: str = Field(alias="packName")
+    layer: str = ""
+    kind: str = Field("optional", alias="type")  # one public pack states none
+    min_version: str = Field("", alias="minVersion")
+    max_version: str = Field("", alias="maxVersion")
+
+
+class Resource(Part):
+    """What each worker pool must offer at least: cpu in millicores, memory in Mi, diskSize in GB."""
+
+    kind: str = Field(alias="type")
+    min_limit: float | None = Field(None, alias="minLimit")
+
+
+class Constraints(Part):
+    """What the cluster must bring along."""
+
+    dependencies: tuple[Dependency, ...] = ()
+    resources: tuple[Resource, ...] = ()
+
+
+class PackMetadata(Part):
+    """A whole `pack.json`."""
+
+    name: str = Field(min_length=1)
+    version: str = Field(min_length=1)
+    layer: Layer
+    display_name: str = Field("", alias="displayName")
+    cloud_types: tuple[str, ...] = Field((), alias="cloudTypes")
+    addon_type: str = Field("", alias="addonType")
+    group: str = ""
+    end_of_life: str = Field("", alias="eol")
+    annotations: Mapping[str, str] = {}
+    charts: tuple[str, ...] = ()
+    manifests: tuple[str, ...] = Field((), validation_alias=AliasChoices("kubeManifests", "KubeManifests"))
+    constraints: Constraints = Constraints()
+
+    @field_validator("name")
+    @classmethod
+    def _can_be_served(cls, name: str) -> str:
+        repository_name(f"{NAMESPACE}/{name}")
+        return name
+
+    @field_validator("version")
+    @classmethod
+    def _can_be_a_tag(cls, version: str) -> str:
+        tag_name(version.replace("+", "_"))
+        return version
+
+    @classmethod
+    def parse(cls, data: bytes, where: str) -> PackMetadata:
+        """Return the metadata in a `pack.json`. Raises DefinitionError with every finding."""
+        try:
+            return cls.model_validate(strictjson.loads(data.removeprefix(b"\xef\xbb\xbf"), limit=PACK_JSON_BYTES))
+        except ValidationError as error:
+            findings = [
+                DefinitionError("pack-field", one["msg"], where=".".join(map(str, one["loc"])))
+                for one in error.errors()
+            ]
+            raise _invalid(f"{error.error_count()} finding(s) in pack.json", where, findings) from error
+        except (ValueError, RecursionError) as error:
+            raise _invalid(str(error), where, []) from error
+
+    @property
+    def title(self) -> str:
+        """`<name>-<version>`: the folder in the archive, and the stem of the layer's title."""
+        return f"{self.name}-{self.version}"
+
+    @property
+    def repository(self) -> str:
+        """The repository that serves every version of the pack."""
+        return f"{NAMESPACE}/{self.name}"
+
+    @property
+    def tag(self) -> str:
+        """The version as tag; `+` is not in the grammar of tags."""
+        return self.version.replace("+", "_")
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredImage:
+    """An entry of `pack.content.images`, as written."""
+
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something about a pack that a person should know: a stable name, and the words."""
+
+    reference: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A pack as read: what it says, and what is odd about it."""
+
+    metadata: PackMetadata
+    images: tuple[DeclaredImage, ...]
+    notes: tuple[Note, ...] = ()
+
+
+def _invalid(message: str, where: str, findings: list[DefinitionError]) -> DefinitionError:
+    return DefinitionError(
+        "pack-invalid",
+        message,
+        where=where,
+        findings=findings,
+        hint="mend pack.json: name, version and layer are needed",
+    )

@@ -1,0 +1,145 @@
+"""Packs read from a folder or from their tar.gz, bounded; nothing is ever unpacked to a disk.
+
+In an archive the pack lies below one folder of any name, as the field writes it, or at the top. Of the members only
+`pack.json` and `values.yaml` are kept; names, links and modes in the archive never become paths.
+"""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from registry.errors import DefinitionError
+from registry.oci import targz
+from registry.packs.model import PACK_JSON_BYTES, DeclaredImage, Note, Pack, PackMetadata
+from registry.packs.values import VALUES_BYTES, declared_images
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a pack may cost to read. The largest public one holds 3 MiB in 200 files."""
+
+    files: int = 20_000
+    unpacked_bytes: int = 1 << 30
+    header_bytes: int = 1 << 20
+
+
+LIMITS = Limits()
+_KEPT = {"pack.json": PACK_JSON_BYTES, "values.yaml": VALUES_BYTES}
+
+
+def read_folder(folder: Path) -> Pack:
+    """Return the pack in a folder. Raises DefinitionError."""
+    names = {member.name: member.path for member in targz.members(folder)}
+
+    def content(name: str) -> bytes:
+        with names[name].open("rb") as stream:
+            return stream.read(_KEPT[name] + 1)
+
+    return _pack(names, content, str(folder))
+
+
+def read_archive(stream: BinaryIO, where: str, limits: Limits = LIMITS) -> Pack:
+    """Return the pack in a tar.gz. Raises DefinitionError for anything that is none, or costs more than `limits`."""
+    try:
+        with gzip.GzipFile(fileobj=stream, mode="rb") as plain:
+            files = _members(cast("BinaryIO", _Bounded(cast("BinaryIO", plain), limits)), limits)
+    except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, OverflowError, RecursionError) as error:
+        raise DefinitionError(
+            "pack-archive-invalid", str(error) or type(error).__name__, where=where, hint="archive the pack again"
+        ) from error
+    return _pack(files, lambda name: files[name] or b"", where)
+
+
+def _members(plain: BinaryIO, limits: Limits) -> dict[str, bytes | None]:
+    """Return the names below the one top folder, with the bytes of the files that are kept."""
+    found: dict[PurePosixPath, bytes | None] = {}
+    with tarfile.open(fileobj=plain, mode="r:", errorlevel=2) as tar:
+        for count, info in enumerate(tar, start=1):
+            if count > limits.files:
+                raise ValueError(f"more than {limits.files} members")
+            path = PurePosixPath(info.name)
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"a name leads out of the archive: {info.name!r}")
+            if not info.isreg():
+                continue
+            if path in found:
+                raise ValueError(f"a name occurs twice: {info.name!r}")
+            limit = _KEPT.get(path.name) if len(path.parts) <= 2 else None  # noqa: PLR2004 - folder/name
+            reader = tar.extractfile(info) if limit else None
+            found[path] = reader.read(min(info.size, (limit or 0) + 1)) if reader else None
+    tops = {path.parts[0] for path in found if len(path.parts) > 1}
+    if PurePosixPath("pack.json") in found:
+        return {str(path): data for path, data in found.items()}
+    if len(tops) != 1:
+        raise ValueError(f"one top folder expected, seen {len(tops)}")
+    return {str(PurePosixPath(*path.parts[1:])): data for path, data in found.items() if len(path.parts) > 1}
+
+
+def _pack(names: Collection[str], content: Callable[[str], bytes], where: str) -> Pack:
+    def kept(name: str) -> bytes:
+        data = content(name)
+        if len(data) > _KEPT[name]:
+            raise DefinitionError("pack-file-large", f"{name} is larger than {_KEPT[name]} bytes", where=where)
+        return data
+
+    if "pack.json" not in names:
+        raise DefinitionError("pack-json-missing", "there is no pack.json", where=where, hint="name a pack's folder")
+    metadata = PackMetadata.parse(kept("pack.json"), f"{where}: pack.json")
+    images: tuple[DeclaredImage, ...] = ()
+    notes: tuple[Note, ...] = (Note("values-missing", "there is no values.yaml"),)
+    if "values.yaml" in names:
+        images, notes = declared_images(kept("values.yaml"), f"{where}: values.yaml")
+    return Pack(metadata, images, (*notes, *_oddities(metadata, names)))
+
+
+def _oddities(metadata: PackMetadata, names: Collection[str]) -> Iterator[Note]:
+    for path in (*metadata.charts, *metadata.manifests):
+        if str(PurePosixPath(path)) not in names:
+            yield Note("listed-file-missing", f"pack.json lists {path}, which is not there")
+    for dependency in metadata.constraints.dependencies:
+        if "kind" not in dependency.model_fields_set:
+            yield Note("dependency-without-type", f"{dependency.pack}: read as optional")
+    state = metadata.annotations.get("system_state", "")
+    if state in {"deprecated", "deleted"}:
+        yield Note(f"pack-{state}", f"its author calls this version {state}")
+    if metadata.end_of_life:
+        yield Note("pack-end-of-life", f"supported until {metadata.end_of_life}")
+
+
+class _Bounded:
+    """A forward-only view for tarfile: counts what is unpacked, and refuses to build a huge header in memory."""
+
+    def __init__(self, stream: BinaryIO, limits: Limits) -> None:
+        self.stream, self.limits, self.position = stream, limits, 0
+
+    def tell(self) -> int:
+        return self.position
+
+    def read(self, size: int) -> bytes:
+        # Only kept files and headers are read; tarfile takes an extended header's size on trust.
+        if not 0 <= size <= max(self.limits.header_bytes, *_KEPT.values()) + 1:
+            raise ValueError(f"a header of {size} bytes")
+        data = self.stream.read(size)
+        self._advance(len(data))
+        return data
+
+    def seek(self, position: int) -> int:
+        if position < self.position:
+            raise ValueError("the archive leads backwards")
+        while self.position < position:
+            data = self.stream.read(min(position - self.position, 1 << 18))
+            if not data:
+                raise EOFError("the archive ends inside a member")
+            self._advance(len(data))
+        return self.position
+
+    def _advance(self, count: int) -> None:
+        self.position += count
+        if self.position > self.limits.unpacked_bytes:
+            raise ValueError(f"more than {self.limits.unpacked_bytes} bytes unpacked")
