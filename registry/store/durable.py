@@ -7,11 +7,14 @@ After a failed fsync the pages may be marked clean, so nothing is retried: the c
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 TEMPORARY = ".part-"
 """Prefix of files that a crash may leave; a start-up sweep may remove them."""
@@ -47,6 +50,11 @@ def temporary(folder: Path, mode: int = 0o644) -> Iterator[tuple[int, Path]]:
     finally:
         os.close(handle)
         path.unlink(missing_ok=True)
+
+
+def open_partial(path: Path, mode: int = 0o644) -> int:
+    """Open a file that grows over several turns, for reading and writing, and return its handle; make it if missing."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
 
 
 def publish(handle: int, path: Path, final: Path) -> None:
@@ -96,6 +104,72 @@ def overwrite(path: Path, offset: int, data: bytes) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+class Preallocated:
+    """A file of known size, written once, in any order and by several threads, then published whole.
+
+    It grows sparse under `<name>.part` beside its final name. Left without `publish`, the part stays: the next one to
+    open it finds what was written, and must check it, since a crash may have kept any subset. One process at a time:
+    a second one gets BlockingIOError. A part of another size is emptied.
+    """
+
+    def __init__(self, final: Path, size: int, mode: int = 0o644) -> None:
+        self.final, self.size, self.mode = final, size, mode
+        self.part = final.with_name(final.name + ".part")
+        self._handle = -1
+
+    def __enter__(self) -> Self:
+        while self._handle < 0:
+            handle = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, self.mode)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Between open and lock another process may have published this very file.
+                if self.part.exists() and os.path.samestat(os.fstat(handle), self.part.stat()):
+                    self._handle, handle = handle, -1
+            finally:
+                if handle >= 0:
+                    os.close(handle)
+        try:
+            if os.fstat(self._handle).st_size != self.size:
+                self.clear()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def clear(self) -> None:
+        """Make the whole file one hole, of the full size."""
+        os.ftruncate(self._handle, 0)
+        os.ftruncate(self._handle, self.size)
+
+    def allocated(self) -> int:
+        """Return how many bytes of disk the part holds already."""
+        return os.fstat(self._handle).st_blocks * 512
+
+    def has_data(self, offset: int, length: int) -> bool:
+        """Say whether anything was ever written in a range; True where the filesystem cannot tell."""
+        try:
+            return os.lseek(self._handle, offset, os.SEEK_DATA) < offset + length
+        except OSError as error:
+            return error.errno != errno.ENXIO
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return what is in a range; holes read as zeros."""
+        return os.pread(self._handle, length, offset)
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Put bytes at their place; not yet durable."""
+        write_all(self._handle, data, offset)
+
+    def publish(self) -> None:
+        """Make all of it durable and give it its final name; it replaces what had that name."""
+        publish(self._handle, self.part, self.final)
 
 
 def remove(path: Path) -> None:

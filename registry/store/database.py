@@ -1,0 +1,102 @@
+"""The index's database: SQLite in WAL mode, every commit on disk before it returns, several processes at once.
+
+`reading()` sees one consistent state. `writing()` takes the write lock at its beginning, so that what it read is still
+true when it commits; it waits for other processes, and threads of one process queue up without polling.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event, insert, select
+from sqlalchemy.exc import OperationalError
+
+from registry.errors import SiteError
+from registry.store import schema
+
+WAIT_SECONDS = 60
+_FULL = ("database or disk is full", "disk I/O error")
+
+
+class Database:
+    """One SQLite file with the store's tables."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._engine = create_engine(f"sqlite:///{path}", pool_size=16, max_overflow=32)
+        event.listen(self._engine, "connect", _prepare)
+        event.listen(self._engine, "begin", _begin)
+        self._writer = self._engine.execution_options(write=True)
+        self._turn = threading.Lock()
+        with _alone(path.with_suffix(".lock")):
+            self._create()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection that sees one consistent state."""
+        with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give a connection that alone may write; commits durably at the end, or changes nothing.
+
+        Raises OSError (ENOSPC) if the disk is full.
+        """
+        try:
+            with self._turn, self._writer.connect() as connection, connection.begin():
+                yield connection
+        except OperationalError as error:
+            if any(text in str(error.orig) for text in _FULL):
+                raise OSError(errno.ENOSPC, "the store's index cannot grow", str(self._path)) from error
+            raise
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def _create(self) -> None:
+        with self.writing() as connection:
+            schema.metadata.create_all(connection)
+            fact = schema.facts.c
+            seen = connection.execute(select(fact.value).where(fact.name == "version")).scalar()
+            if seen is None:
+                connection.execute(insert(schema.facts).values(name="version", value=str(schema.VERSION)))
+        if seen is not None and seen != str(schema.VERSION):
+            raise SiteError(
+                "store-version-unknown",
+                "the store was written by another dryport",
+                where=str(self._path),
+                expected=f"version {schema.VERSION}",
+                seen=f"version {seen}",
+                hint="use the dryport that wrote it, or a newer one",
+            )
+
+
+def _prepare(connection: Any, _: object) -> None:  # noqa: ANN401 - whatever the driver's connection is
+    connection.isolation_level = None  # sqlite3 begins no transaction by itself: _begin does
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={WAIT_SECONDS * 1000}"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: Connection) -> None:
+    is_write = connection.get_execution_options().get("write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold off other processes while the file is made: SQLite's change to WAL does not wait for others."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,156 @@
+"""Uploads that survive: opaque sessions in the index, bytes in `incoming/<id>`, bound to one repository and subject.
+
+* A session's `size` is what is durable; after a crash, of client or server, it goes on there.
+* One writer at a time, told by a lock on the file; a second one is refused, the session stays usable.
+* The running hash lives in the process that wrote; another process hashes what is there again, once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import delete, insert, select, update
+
+from registry.oci.digest import Digest
+from registry.store import durable
+from registry.store.database import Database
+from registry.store.faults import UploadBusyError, UploadUnknownError
+from registry.store.files import Files, is_orphan
+from registry.store.index import record_blob
+from registry.store.schema import uploads
+from registry.store.writer import Running, Writer
+
+IDLE_SECONDS = 7 * 24 * 3600.0
+_KEPT = 256
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An upload as the index knows it; `size` is durable."""
+
+    id: str
+    repository: str
+    subject: str
+    algorithm: str
+    size: int
+
+
+class Uploads:
+    """The sessions of one store."""
+
+    def __init__(self, database: Database, files: Files) -> None:
+        self.database = database
+        self.files = files
+        self._running: OrderedDict[str, Running] = OrderedDict()
+        self._guard = threading.Lock()
+        self._sweep()
+
+    def begin(self, repository: str, subject: str, algorithm: str = "sha256") -> Session:
+        """Begin an upload of `subject` to `repository`."""
+        session = Session(secrets.token_hex(16), repository, subject, algorithm, 0)
+        row = {"id": session.id, "repository": repository, "subject": subject, "algorithm": algorithm, "size": 0}
+        with self.database.writing() as connection:
+            connection.execute(insert(uploads).values(row | {"touched": time.time()}))
+        return session
+
+    def find(self, repository: str, subject: str, identity: str) -> Session:
+        """Return the session. Raises UploadUnknownError also if it belongs to another repository or subject."""
+        wanted = select(uploads).where(
+            uploads.c.id == identity, uploads.c.repository == repository, uploads.c.subject == subject
+        )
+        with self.database.reading() as connection:
+            row = connection.execute(wanted).first()
+        if row is None:
+            raise UploadUnknownError
+        return Session(row.id, row.repository, row.subject, row.algorithm, row.size)
+
+    def write(self, repository: str, subject: str, identity: str) -> Writer:
+        """Open the session for one writer, at its durable end. Raises UploadUnknownError, UploadBusyError."""
+        session = self.find(repository, subject, identity)
+        path = self.path(session.id)
+        handle = durable.open_partial(path)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Now that it is ours: the session may have moved on or ended before, and its file become a blob.
+            session = self.find(repository, subject, identity)
+            _cut_back(path, handle, session.size)
+            running = self._take(session) or Running.of_file(session.algorithm, handle)
+        except BlockingIOError as error:
+            os.close(handle)
+            raise UploadBusyError from error
+        except BaseException:
+            os.close(handle)
+            raise
+        return Writer(self, session.id, session.repository, handle, running)
+
+    def cancel(self, repository: str, subject: str, identity: str) -> None:
+        """End the session and free its space. Raises UploadUnknownError, UploadBusyError."""
+        self.write(repository, subject, identity).discard()
+
+    def path(self, identity: str) -> Path:
+        """Return the session's file."""
+        if not _ID.fullmatch(identity):
+            raise UploadUnknownError
+        return self.files.incoming / identity
+
+    def save(self, identity: str, running: Running, size: int) -> None:
+        """Record what is durable now. Raises UploadUnknownError if the session has ended."""
+        with self.database.writing() as connection:
+            change = update(uploads).where(uploads.c.id == identity).values(size=size, touched=time.time())
+            if not connection.execute(change).rowcount:
+                raise UploadUnknownError
+        with self._guard:
+            self._running[identity] = running
+            while len(self._running) > _KEPT:
+                self._running.popitem(last=False)
+
+    def finish(self, identity: str, repository: str, digest: Digest, size: int) -> None:
+        """Turn the session into a blob of its repository, in one transaction."""
+        with self.database.writing() as connection:
+            if not connection.execute(delete(uploads).where(uploads.c.id == identity)).rowcount:
+                raise UploadUnknownError
+            record_blob(connection, repository, digest, size)
+
+    def end(self, identity: str) -> None:
+        """Forget the session."""
+        with self.database.writing() as connection:
+            connection.execute(delete(uploads).where(uploads.c.id == identity))
+
+    def _take(self, session: Session) -> Running | None:
+        with self._guard:
+            running = self._running.pop(session.id, None)
+        return running if running and running.size == session.size else None
+
+    def _sweep(self) -> None:
+        """End sessions idle for a week, and remove files that no session owns."""
+        with self.database.writing() as connection:
+            for identity in connection.scalars(
+                select(uploads.c.id).where(uploads.c.touched < time.time() - IDLE_SECONDS)
+            ).all():
+                path = self.path(identity)
+                if not path.exists() or is_orphan(path):
+                    connection.execute(delete(uploads).where(uploads.c.id == identity))
+            live = set(connection.scalars(select(uploads.c.id)))
+        for path in self.files.incoming.iterdir():
+            if _ID.fullmatch(path.name) and path.name not in live and is_orphan(path):
+                durable.remove(path)
+
+
+def _cut_back(path: Path, handle: int, size: int) -> None:
+    """Cut what is not durable off the session's file. Raises UploadUnknownError if this is not its file any more."""
+    try:
+        is_named = path.stat().st_ino == os.fstat(handle).st_ino
+    except FileNotFoundError:
+        is_named = False
+    if not is_named or os.fstat(handle).st_size < size:
+        raise UploadUnknownError
+    os.ftruncate(handle, size)

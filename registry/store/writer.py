@@ -1,0 +1,127 @@
+"""One request's turn at an upload: takes bytes, hashes them on the way, makes them durable, or turns them into a blob.
+
+Whoever opened a `Writer` ends it with exactly one of `save`, `commit`, `discard`; `close` without these leaves the
+session where it durably was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
+from registry.oci.digest import Digest, Hasher
+from registry.store import durable
+from registry.store.faults import DigestMismatchError
+
+if TYPE_CHECKING:
+    from registry.store.uploads import Uploads
+
+SYNC_BYTES = 128 << 20
+"""A long upload is made durable in pieces, so that its end is no giant stall."""
+_BLOCK = 1 << 20
+
+
+class Running:
+    """The digest so far, and of how many bytes."""
+
+    def __init__(self, algorithm: str) -> None:
+        self.algorithm = algorithm
+        self.size = 0
+        self._hasher: Hasher = hashlib.new(algorithm)
+
+    @classmethod
+    def of_file(cls, algorithm: str, handle: int) -> Running:
+        """Hash a whole file."""
+        running = cls(algorithm)
+        while block := os.pread(handle, _BLOCK, running.size):
+            running.add(block)
+        return running
+
+    def add(self, data: bytes) -> None:
+        """Take in more bytes."""
+        self._hasher.update(data)
+        self.size += len(data)
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of all bytes so far."""
+        return Digest(self.algorithm, self._hasher.hexdigest())
+
+
+class Writer:
+    """Writes at the end of one session, which it holds locked."""
+
+    def __init__(self, uploads: Uploads, identity: str, repository: str, handle: int, running: Running) -> None:
+        self._uploads = uploads
+        self._id = identity
+        self._repository = repository
+        self._handle = handle
+        self._running = running
+        self._synced = self.start = running.size
+        """Where this turn began: the session's durable end."""
+        os.lseek(handle, self.start, os.SEEK_SET)
+
+    @property
+    def size(self) -> int:
+        """Bytes so far, durable or not."""
+        return self._running.size
+
+    def write(self, blocks: Sequence[bytes]) -> None:
+        """Add bytes. Raises OSError; the session then must be discarded."""
+        for block in blocks:
+            durable.write_all(self._handle, block)
+            self._running.add(block)
+        if self.size - self._synced > SYNC_BYTES:
+            self._sync()
+
+    def save(self) -> int:
+        """Make what was written durable and return the session's size."""
+        self._sync()
+        self._uploads.save(self._id, self._running, self.size)
+        self.close()
+        return self.size
+
+    def rewind(self) -> None:
+        """Forget what this turn wrote."""
+        os.ftruncate(self._handle, self.start)
+        self.close()
+
+    def commit(self, digest: Digest) -> int:
+        """Make the bytes a blob of the repository and return its size. Raises DigestMismatchError; the session is over."""
+        running = self._running
+        if running.algorithm != digest.algorithm:  # not announced when the upload began
+            running = Running.of_file(digest.algorithm, self._handle)
+        if running.digest != digest:
+            self.discard()
+            raise DigestMismatchError(digest, running.digest)
+        files = self._uploads.files
+        durable.publish(self._handle, self._uploads.path(self._id), files.path(digest))
+        self._uploads.finish(self._id, self._repository, digest, running.size)
+        self.close()
+        return running.size
+
+    def discard(self) -> None:
+        """End the session and free its space at once."""
+        try:
+            durable.remove(self._uploads.path(self._id))
+            self._uploads.end(self._id)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let others write; a no-op after save, commit or discard."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _sync(self) -> None:
+        os.fdatasync(self._handle)
+        self._synced = self.size
