@@ -1,0 +1,203 @@
+"""What signers do: the root ceremony, and the metadata of a release.
+
+* A root is written unsigned, then each person adds one signature on a machine of their own; a key counts once.
+* A release is signed by the release keys of the newest root, and judged as a site would before it is handed out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from securesystemslib.signer import Key, Signature, Signer
+from tuf.api.metadata import Metadata, MetaFile, Role, Root, Snapshot, TargetFile, Targets, Timestamp
+
+from bundles.trust.chain import SIGNATURE
+from bundles.trust.keys import PublicKey
+from bundles.trust.metadata import NAMES, Kind, label, material, read
+from bundles.trust.signers import public_key, sign_detached
+from bundles.trust.statement import Statement, end_of_day, spell
+from bundles.trust.verify import TARGET, TrustState, fingerprint, judge
+from registry.errors import TrustError, UsageError
+from registry.oci.digest import Digest
+
+__all__ = ["Ceremony", "Statement", "ceremony", "end_of_day", "new_root", "sign_release", "sign_root"]
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """How far one set of signatures has come."""
+
+    role: str
+    threshold: int
+    keys: Mapping[str, str]
+    """Key id to its label."""
+    signed: frozenset[str]
+
+    @property
+    def missing(self) -> int:
+        """How many more keys have to sign."""
+        return max(0, self.threshold - len(self.signed))
+
+
+@dataclass(frozen=True, slots=True)
+class Ceremony:
+    """A root, and who has signed it."""
+
+    version: int
+    fingerprint: Digest
+    expires: datetime
+    signings: tuple[Signing, ...]
+    """By its own root keys, and by those of the root before it if that was given."""
+    roles: tuple[Signing, ...]
+    """The other roles: their thresholds and keys (nothing to sign here)."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether a site can trust this root."""
+        return not any(signing.missing for signing in self.signings)
+
+
+def new_root(
+    root_keys: Sequence[PublicKey],
+    threshold: int,
+    release_keys: Sequence[PublicKey],
+    release_threshold: int,
+    expires: datetime,
+    *,
+    version: int = 1,
+) -> bytes:
+    """Return an unsigned root; the release keys also sign snapshot and timestamp. Raises UsageError."""
+    everyone = [*root_keys, *release_keys]
+    twice = len({material(public.key) for public in everyone}) != len(everyone)
+    if twice:
+        raise UsageError("key-given-twice", "each key has one place, in the root role or in the release role, once")
+    for role, keys, wanted in (("root", root_keys, threshold), ("release", release_keys, release_threshold)):
+        if not 1 <= wanted <= len(keys):
+            raise UsageError(
+                "threshold-unreachable",
+                f"the {role} threshold cannot be reached",
+                expected=f"1 to {len(keys)}, the number of {role} keys",
+                seen=str(wanted),
+            )
+    release = [public.key.keyid for public in release_keys]
+    roles = {name: Role(list(release), release_threshold) for name in ("targets", "snapshot", "timestamp")}
+    roles["root"] = Role([public.key.keyid for public in root_keys], threshold)
+    root = Root(
+        version,
+        expires=expires.astimezone(UTC),
+        keys={public.key.keyid: public.key for public in everyone},
+        roles=roles,
+        consistent_snapshot=False,  # the region's file names bear no versions
+        unrecognized_fields={NAMES: {public.key.keyid: public.name for public in everyone}},
+    )
+    return Metadata(root).to_bytes()
+
+
+def sign_root(root: bytes, signer: Signer, previous: bytes | None = None) -> bytes:
+    """Return `root` with one signature more; unchanged if this key has signed it already. Raises TrustError."""
+    metadata = read("root", root, Root)
+    authorities = [metadata.signed] + ([read("previous root", previous, Root).signed] if previous else [])
+    before = metadata.signatures.copy()
+    for authority in authorities:
+        key = _own_key(authority, Root.type, signer)
+        if key is not None:
+            result = authority.get_verification_result(Root.type, metadata.signed_bytes, before)
+            if key.keyid not in result.signed:
+                metadata.signatures[key.keyid] = Signature(key.keyid, signer.sign(metadata.signed_bytes).signature)
+    if not any(_own_key(authority, Root.type, signer) for authority in authorities):
+        raise _foreign(signer, metadata.signed, Root.type)
+    return metadata.to_bytes() if metadata.signatures != before else root
+
+
+def ceremony(root: bytes, previous: bytes | None = None) -> Ceremony:
+    """Return what `root` says and who has signed it. Raises TrustError if it cannot be read."""
+    metadata = read("root", root, Root)
+    signings = [_signing(metadata.signed, metadata, f"root {metadata.signed.version}")]
+    if previous:
+        before = read("previous root", previous, Root).signed
+        signings.insert(0, _signing(before, metadata, f"root {before.version}"))
+    others = tuple(
+        Signing(name, role.threshold, {keyid: label(metadata.signed, keyid) for keyid in role.keyids}, frozenset())
+        for name, role in sorted(metadata.signed.roles.items())
+        if name != Root.type
+    )
+    return Ceremony(metadata.signed.version, fingerprint(root), metadata.signed.expires, tuple(signings), others)
+
+
+def sign_release(
+    index: bytes, statement: Statement, roots: Sequence[bytes], signers: Sequence[Signer]
+) -> dict[str, bytes]:
+    """Return the files of the reserved region, by full name. Raises TrustError.
+
+    `roots` are all roots from 1 on, in any order. Refused are keys the newest root does not name, too few of them, and
+    a root that expires before the release's best-before.
+    """
+    chain = sorted((read("root", root, Root).signed.version, root) for root in roots)
+    if [version for version, _ in chain] != list(range(1, len(chain) + 1)) or not signers:
+        raise TrustError(
+            "root-chain-gap" if signers else "release-below-threshold",
+            "a release needs every root from 1 on, and at least one release key",
+            seen=f"roots {', '.join(str(version) for version, _ in chain) or 'none'}; {len(signers)} key(s)",
+            hint="give the folder with 1.root.json and all later ones",
+        )
+    root = read("root", chain[-1][1], Root).signed
+    if root.expires < statement.best_before:
+        raise TrustError(
+            "root-expires-first",
+            f"root {root.version} expires before the release's best-before",
+            expected=f"best-before {spell(root.expires)} or earlier",
+            seen=spell(statement.best_before),
+            hint="choose an earlier best-before, or make a newer root first",
+        )
+    version, expires = statement.sequence, statement.best_before
+    target = TargetFile.from_data(TARGET, index, ["sha256"])
+    target.unrecognized_fields["custom"] = statement.as_json()
+    targets = _signed(Targets(version, expires=expires, targets={TARGET: target}), root, signers)
+    bound = MetaFile.from_data(version, targets, ["sha256"])
+    snapshot = _signed(Snapshot(version, expires=expires, meta={"targets.json": bound}), root, signers)
+    bound = MetaFile.from_data(version, snapshot, ["sha256"])
+    timestamp = _signed(Timestamp(version, expires=expires, snapshot_meta=bound), root, signers)
+    region = {f"metadata/{version}.root.json": data for version, data in chain} | {
+        "metadata/timestamp.json": timestamp,
+        "metadata/snapshot.json": snapshot,
+        "metadata/targets.json": targets,
+        SIGNATURE: sign_detached(signers[0], index),
+    }
+    first = chain[0][1]
+    judge(region, index, TrustState.begin(first, fingerprint(first)), now=statement.issued)
+    return region
+
+
+def _signed(payload: Kind, root: Root, signers: Sequence[Signer]) -> bytes:
+    metadata: Metadata[Kind] = Metadata(payload)
+    for signer in signers:
+        key = _own_key(root, payload.type, signer)
+        if key is None:
+            raise _foreign(signer, root, payload.type)
+        metadata.signatures[key.keyid] = Signature(key.keyid, signer.sign(metadata.signed_bytes).signature)
+    return metadata.to_bytes()
+
+
+def _own_key(root: Root, role: str, signer: Signer) -> Key | None:
+    """Return the key of `role` that is the signer's own, by material: a root may give it any id."""
+    own = material(public_key(signer))
+    keys = [root.keys[keyid] for keyid in root.roles[role].keyids]
+    return next((key for key in keys if material(key) == own), None)
+
+
+def _signing(by: Root, metadata: Metadata[Root], role: str) -> Signing:
+    result = by.get_verification_result(Root.type, metadata.signed_bytes, metadata.signatures)
+    keys = {keyid: label(by, keyid) for keyid in by.roles[Root.type].keyids}
+    return Signing(role, result.threshold, keys, frozenset(result.signed))
+
+
+def _foreign(signer: Signer, root: Root, role: str) -> TrustError:
+    return TrustError(
+        "key-not-in-root",
+        f"this key is not one of the {role} keys of root {root.version}",
+        expected=", ".join(label(root, keyid) for keyid in root.roles[role].keyids),
+        seen=public_key(signer).keyid[:12],
+        hint="use one of these keys, or make a newer root that names this one",
+    )
