@@ -1,0 +1,55 @@
+"""`dryport kit`: build and sign the program for a machine without internet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from installer.cli.render import Console, amount, json_option
+
+
+@click.group()
+def kit() -> None:
+    """Build and sign the program for a machine without internet."""
+
+
+@kit.command()
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for the kit.")
+@click.option(
+    "--project",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="Checkout of dryport to build from.  [default: the current folder]",
+)
+@click.option("--platform", default="linux/amd64", show_default=True, help="Machine that will run it.")
+@json_option
+def build(out: Path, project: Path, platform: str, as_json: bool) -> None:
+    """Build the kit: one tar that needs Python 3.11 and nothing else. The same checkout gives the same bytes."""
+    from bundles.kit import build_kit  # noqa: PLC0415 - `--help` need not wait for it
+
+    console = Console(as_json=as_json)
+    made = build_kit(project, out, console, platform=platform)
+    value = {
+        "path": str(made.path),
+        "version": made.version,
+        "platform": made.platform,
+        "size": made.size,
+        "digest": str(made.digest),
+    }
+    console.result(
+        "Kit", value, f"{made.path}\n  {amount(made.size)}, {made.digest}\nnext: dryport kit sign {made.path}"
+    )
+
+
+@kit.command()
+@click.argument("kit_file", metavar="KIT", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--key", type=click.Path(path_type=Path, dir_okay=False), required=True, help="PEM key that signs.")
+@json_option
+def sign(kit_file: Path, key: Path, as_json: bool) -> None:
+    """Sign a kit, so that openssl alone can check it: writes KIT.sig beside it."""
+    from bundles.kit import sign_kit  # noqa: PLC0415 - as above
+
+    signature = sign_kit(kit_file, key)
+    text = f"{signature}\ncheck: openssl dgst -sha256 -verify KEY.pub -signature {signature} {kit_file}"
+    Console(as_json=as_json).result("KitSignature", {"path": str(signature), "kit": str(kit_file)}, text)
