@@ -1,0 +1,167 @@
+"""`dryport key`: keys, and the root ceremony that two or three people hold on machines of their own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from installer.cli.render import Console, json_option
+from registry.errors import UsageError
+
+if TYPE_CHECKING:
+    from bundles.trust.roles import Ceremony, Signing
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+KEYS = {"type": FILE, "multiple": True, "required": True}
+passphrase_option = click.option("--passphrase-file", type=FILE, help="File whose first line is the passphrase.")
+previous_option = click.option("--previous", type=FILE, help="The root before it, whose keys have to sign as well.")
+
+
+@click.group()
+def key() -> None:
+    """Root ceremony and signing keys."""
+
+
+@key.command()
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for both files.")
+@passphrase_option
+@json_option
+def new(name: str, out: Path, passphrase_file: Path | None, as_json: bool) -> None:
+    """Make a key: NAME.pem, which stays with its owner, and NAME.pub, which goes to the others."""
+    from bundles.trust.keys import generate  # noqa: PLC0415 - `--help` need not wait for cryptography
+
+    secret = secret_from(passphrase_file)
+    made = generate(name, out, secret() if passphrase_file and secret else None)
+    private, public = out / f"{name}.pem", out / f"{name}.pub"
+    value = {"name": name, "keyId": made.key.keyid, "private": str(private), "public": str(public)}
+    text = f"{private}  keep it: nobody else ever needs it\n{public}  hand it on\nkey id {made.key.keyid}"
+    Console(as_json=as_json).result("Key", value, text)
+
+
+@key.command()
+@click.option("--root", "root_keys", **KEYS, help="Public key of one who answers for the root; once for each.")  # type: ignore[arg-type]
+@click.option("--threshold", type=click.IntRange(1), default=2, show_default=True, help="How many of them must sign.")
+@click.option("--release", "release_keys", **KEYS, help="Public key that signs releases; once for each.")  # type: ignore[arg-type]
+@click.option("--release-threshold", type=click.IntRange(1), default=1, show_default=True, help="How many of them.")
+@click.option("--expires", "days", type=click.IntRange(1, 36_500), required=True, help="Days until the root expires.")
+@click.option("--out", type=FILE, required=True, help="Where the unsigned root goes, by custom 1.root.json.")
+@json_option
+def init(
+    root_keys: tuple[Path, ...],
+    threshold: int,
+    release_keys: tuple[Path, ...],
+    release_threshold: int,
+    days: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Write the first root: who may sign what. It counts when enough of its keys have signed it."""
+    from bundles.trust.keys import read_public  # noqa: PLC0415 - as above
+    from bundles.trust.roles import ceremony, new_root  # noqa: PLC0415
+    from registry.store import durable  # noqa: PLC0415
+
+    roots, releases = ([read_public(path) for path in paths] for paths in (root_keys, release_keys))
+    expires = datetime.now(UTC) + timedelta(days=days)
+    root = new_root(roots, threshold, releases, release_threshold, expires)
+    try:
+        durable.create(out, root, 0o644)
+    except FileExistsError as error:
+        hint = "go on with it: dryport key show; or choose another name"
+        raise UsageError("root-exists", "a root is never overwritten", where=str(out), hint=hint) from error
+    _print(ceremony(root), out, as_json=as_json)
+
+
+@key.command("sign-root")
+@click.argument("root", type=FILE)
+@click.option("--key", "signer", required=True, help="Private key: a PEM file, or a URI such as file:KEY.pem.")
+@passphrase_option
+@previous_option
+@json_option
+def sign_root(root: Path, signer: str, passphrase_file: Path | None, previous: Path | None, as_json: bool) -> None:
+    """Add one signature to ROOT; then hand the file to the next person. A key counts once, however often it signs."""
+    from bundles.trust import roles  # noqa: PLC0415 - as above
+    from bundles.trust.signers import open_signer  # noqa: PLC0415
+    from registry.store import durable  # noqa: PLC0415
+
+    before, forerunner = _read(root), _read(previous) if previous else None
+    after = roles.sign_root(before, open_signer(signer, secret_from(passphrase_file)), forerunner)
+    if after == before:
+        Console(as_json=as_json).note("this key had signed already; nothing was changed")
+    else:
+        durable.replace(root, after)
+    _print(roles.ceremony(after, forerunner), root, as_json=as_json)
+
+
+@key.command()
+@click.argument("root", type=FILE)
+@previous_option
+@json_option
+def show(root: Path, previous: Path | None, as_json: bool) -> None:
+    """Print ROOT's fingerprint, thresholds and keys, who has signed, and what is missing."""
+    from bundles.trust.roles import ceremony  # noqa: PLC0415 - as above
+
+    _print(ceremony(_read(root), _read(previous) if previous else None), root, as_json=as_json)
+
+
+def secret_from(file: Path | None) -> Callable[[], bytes] | None:
+    """Return how to ask for a passphrase: from a file, else at the terminal, else not at all."""
+    if file is not None:
+        return lambda: _first_line(file)
+    if sys.stdin.isatty():
+        return lambda: str(click.prompt("passphrase", hide_input=True, err=True)).encode()
+    return None
+
+
+def _first_line(file: Path) -> bytes:
+    line = _read(file).split(b"\n", 1)[0].rstrip(b"\r")
+    if not line:
+        raise UsageError("passphrase-empty", "the first line of the passphrase file is empty", where=str(file))
+    return line
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(1 << 20)  # more than the largest root, so that a larger one is refused as such
+    except OSError as error:
+        raise UsageError("file-unreadable", error.strerror or str(error), where=str(path)) from error
+
+
+def _print(seen: Ceremony, path: Path, *, as_json: bool) -> None:
+    value = {
+        "path": str(path),
+        "version": seen.version,
+        "fingerprint": str(seen.fingerprint),
+        "expires": seen.expires.isoformat(),
+        "complete": seen.is_complete,
+        "signatures": [_signing(one) for one in seen.signings],
+        "roles": [_signing(one) for one in seen.roles],
+    }
+    Console(as_json=as_json).result("Root", value, "\n".join(_lines(seen, path)))
+
+
+def _signing(one: Signing) -> dict[str, Any]:
+    value = {"role": one.role, "threshold": one.threshold, "missing": one.missing}
+    keys = [{"keyId": keyid, "label": label, "signed": keyid in one.signed} for keyid, label in one.keys.items()]
+    return {**value, "keys": keys}
+
+
+def _lines(seen: Ceremony, path: Path) -> Iterator[str]:
+    yield f"root {seen.version}, expires {seen.expires:%Y-%m-%d}, {'complete' if seen.is_complete else 'NOT COMPLETE'}"
+    yield f"fingerprint  {seen.fingerprint}"
+    for one in seen.signings:
+        yield f"keys of {one.role}: {one.threshold} of {len(one.keys)} must sign it, {one.missing} missing"
+        for keyid, label in one.keys.items():
+            yield f"  {'signed    ' if keyid in one.signed else 'not signed'}  {label}"
+    for one in seen.roles:
+        yield f"{one.role}: {one.threshold} of {', '.join(one.keys.values())}"
+    if seen.is_complete:
+        yield "next: write the fingerprint on paper; it reaches every site by another way than the bundle"
+    else:
+        yield f"next: dryport key sign-root {path} --key KEY.pem"
