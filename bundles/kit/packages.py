@@ -142,7 +142,7 @@ def packages(lib: Path) -> list[Package]:
 def _license(package: Distribution) -> str:
     head = package.metadata
     for key in ("License-Expression", "License"):
-        text = (head.get_all(key) or [""])[0].strip()
+        text = str((head.get_all(key) or [""])[0]).strip()
         if text not in ("", "UNKNOWN") and "\n" not in text:
             return text
     marks = [mark.rsplit("::", 1)[1].strip() for mark in head.get_all("Classifier", []) if mark.startswith("License")]
