@@ -50,9 +50,10 @@ def new(name: str, out: Path, passphrase_file: Path | None, as_json: bool) -> No
 @click.option("--release", "release_keys", **KEYS, help="Public key that signs releases; once for each.")  # type: ignore[arg-type]
 @click.option("--release-threshold", type=click.IntRange(1), default=1, show_default=True, help="How many of them.")
 @click.option("--expires", "days", type=click.IntRange(1, 36_500), required=True, help="Days until the root expires.")
-@click.option("--out", type=FILE, required=True, help="Where the unsigned root goes, by custom 1.root.json.")
+@click.option("--out", type=FILE, required=True, help="Where the unsigned root goes, usually 1.root.json.")
 @json_option
 def init(
+    *,
     root_keys: tuple[Path, ...],
     threshold: int,
     release_keys: tuple[Path, ...],
@@ -141,7 +142,7 @@ def _print(seen: Ceremony, path: Path, *, as_json: bool) -> None:
         "expires": seen.expires.isoformat(),
         "complete": seen.is_complete,
         "signatures": [_signing(one) for one in seen.signings],
-        "roles": [_signing(one) for one in seen.roles],
+        "roles": [{"role": one.role, "threshold": one.threshold, "keyIds": list(one.keys)} for one in seen.roles],
     }
     Console(as_json=as_json).result("Root", value, "\n".join(_lines(seen, path)))
 
