@@ -1,0 +1,222 @@
+"""Reading a bundle in place: the head first, bounded and unproven; then, from a trusted index.json, all the rest.
+
+* `read_head` looks at the first megabytes only, and believes nothing in them.
+* `Archive` takes a head whose index.json was authenticated by its caller; it reads the chunk table by its digest and
+  compares every byte of the file that is not content with what it must be.
+* Content leaves an `Archive` only after its chunk was checked. Nothing is ever extracted; reads are by position, so
+  any number of threads may read.
+
+>>> with read_head(path) as head:
+...     judge(head.region, head.index, state, now=now)
+...     archive = Archive(head)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Self
+
+from bundles.archive import tar
+from bundles.archive.chunks import TABLE_BYTES, ChunkTable, TableEntry, blob_name
+from bundles.archive.layout import (
+    CHUNKS,
+    INDEX_BYTES,
+    INDEX_NAME,
+    LAYOUT_DATA,
+    LAYOUT_NAME,
+    SUMS_NAME,
+    Layout,
+)
+from bundles.archive.medium import Medium
+from bundles.archive.region import REGION_BYTES, unpack_region
+from registry.errors import MediaError
+from registry.oci.digest import Digest
+from registry.oci.manifest import OCI_INDEX, Manifest
+
+AGAIN = "copy the bundle again, then: dryport bundle verify"
+
+
+class Head:
+    """index.json and the region's files, as found; the open file goes with them. Close it, or give it to an Archive."""
+
+    def __init__(self, medium: Medium, index: bytes, region: dict[str, bytes], region_offset: int) -> None:
+        self.medium, self.index, self.region, self.region_offset = medium, index, region, region_offset
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether somebody put metadata into the region; by whom is not known yet."""
+        return bool(self.region)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.medium.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_head(path: Path, *, judge_region: bool = True) -> Head:
+    """Return the head of a bundle. Raises MediaError, for what is no bundle or too short to have a head.
+
+    With `judge_region=False` the region is not looked at: a torn one can be signed again.
+    """
+    medium = Medium(path)
+    try:
+        start = tar.header(LAYOUT_NAME, len(LAYOUT_DATA))
+        _check_start(medium, start)
+        at = len(start) + tar.padded(len(LAYOUT_DATA))
+        size = _size(medium, INDEX_NAME, at, INDEX_BYTES)
+        index = medium.read(at + tar.BLOCK, size)
+        region_offset = at + tar.BLOCK + tar.padded(size)
+        region = medium.read(region_offset, REGION_BYTES)
+        return Head(medium, index, unpack_region(region) if judge_region else {}, region_offset)
+    except BaseException:
+        medium.close()
+        raise
+
+
+class Archive:
+    """A bundle whose index.json is trusted: its members, and the one way to their bytes."""
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self.medium = head.medium
+        try:
+            self.index = Manifest.parse(head.index, OCI_INDEX)
+            self.table_digest = Digest.parse(self.index.annotations.get(CHUNKS, ""))
+        except ValueError as error:
+            raise MediaError("index-invalid", "index.json is not a bundle's", seen=str(error)) from error
+        sums_at = head.region_offset + REGION_BYTES
+        sums_size = _size(self.medium, SUMS_NAME, sums_at, TABLE_BYTES)
+        table_at = sums_at + tar.BLOCK + tar.padded(sums_size)
+        table_size = _size(self.medium, blob_name(self.table_digest), table_at, TABLE_BYTES)
+        data = self.medium.read(table_at + tar.BLOCK, table_size)
+        if not self.table_digest.matches(data):
+            raise MediaError(
+                "table-damaged",
+                "the chunk table is not the one that index.json names",
+                where=f"{self.medium.path} bytes {table_at + tar.BLOCK}-{table_at + tar.BLOCK + table_size - 1}",
+                expected=str(self.table_digest),
+                seen=str(Digest.of(data)),
+                hint=AGAIN,
+            )
+        self.table = ChunkTable.parse(data)
+        self.members = {entry.name: entry for entry in self.table.members}
+        self.layout = Layout.of_table(
+            len(head.index),
+            blob_name(self.table_digest),
+            table_size,
+            [(entry.name, entry.size) for entry in self.table.members],
+        )
+        self.check_structure()
+
+    def check_structure(self) -> None:
+        """Compare size, head, SHA256SUMS, all headers and paddings with what they must be. Raises MediaError."""
+        if [entry.offset for entry in self.table.members] != [member.offset for member in self.layout.blobs]:
+            raise MediaError("table-invalid", "the chunk table is signed but its offsets are not those of its members")
+        if self.medium.size < self.layout.size:
+            raise self.medium.truncated(self.layout.size, exact=True)
+        if self.medium.size > self.layout.size:
+            raise MediaError(
+                "bundle-overlong",
+                "something was added behind the bundle's end",
+                where=f"{self.medium.path} bytes {self.layout.size}-{self.medium.size - 1}",
+                expected=f"{self.layout.size} bytes",
+                seen=f"{self.medium.size} bytes",
+                hint=AGAIN,
+            )
+        for offset, expected, follower in self.layout.gaps():
+            seen = self.medium.read(offset, len(expected), expected_size=self.layout.size)
+            if seen != expected:
+                raise self._odd_gap(offset, expected, seen, follower)
+        computed = (
+            (self.layout.members[0], LAYOUT_DATA),
+            (self.layout.index, self.head.index),
+            (self.layout.sums, self.layout.sums_bytes(self.head.index)),
+        )
+        for member, expected in computed:
+            if self.medium.read(member.offset, member.size) != expected:
+                raise MediaError(
+                    "member-unexpected",
+                    f"{member.name} is not what the signed metadata makes it",
+                    where=f"{self.medium.path} bytes {member.offset}-{member.end - 1}",
+                    hint=AGAIN,
+                )
+
+    def _odd_gap(self, offset: int, expected: bytes, seen: bytes, follower: str) -> MediaError:
+        block = seen[-tar.BLOCK :]
+        is_header = block != expected[-tar.BLOCK :] and not follower.startswith("the ")
+        return MediaError(
+            "member-unexpected",
+            "the members are not those that were signed: one is extra, missing, renamed or moved"
+            if is_header
+            else "there are bytes between two members that belong to none",
+            where=f"{self.medium.path} bytes {offset}-{offset + len(expected) - 1}, before {follower}",
+            expected=tar.describe(expected[-tar.BLOCK :]) if is_header else "zeros",
+            seen=tar.describe(block) if is_header else "other bytes",
+            hint=AGAIN,
+        )
+
+    def read_chunk(self, entry: TableEntry, number: int) -> bytes:
+        """Return a chunk of a member, proven. Raises MediaError `blob-damaged`, or as the medium does."""
+        begin, length = entry.chunk_range(number)
+        data = self.medium.read(entry.offset + begin, length)
+        if hashlib.sha256(data).hexdigest() != entry.proofs[number]:
+            at = entry.offset + begin
+            raise MediaError(
+                "blob-damaged",
+                "bytes on the medium do not match their signed digest",
+                where=f"{self.medium.path} bytes {at}-{at + length - 1}, in {entry.name}",
+                hint="copy the bundle again; the whole damage is listed by: dryport bundle verify",
+            )
+        return data
+
+    def read(self, digest: Digest, limit: int) -> bytes:
+        """Return a whole small member, proven. Raises MediaError, also if it is absent or larger than `limit`."""
+        entry = self.members.get(blob_name(digest))
+        if entry is None or entry.size > limit:
+            raise MediaError("manifest-missing", "a manifest is not in the bundle, or too large", where=str(digest))
+        return b"".join(self.read_chunk(entry, number) for number in range(len(entry.proofs)))
+
+    def close(self) -> None:
+        """Close the file."""
+        self.medium.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _check_start(medium: Medium, start: bytes) -> None:
+    seen = medium.read(0, len(start))
+    if seen != start:
+        raise MediaError(
+            "not-a-bundle",
+            "the file does not begin like a bundle",
+            where=str(medium.path),
+            expected=f"a tar header for {LAYOUT_NAME!r}",
+            seen=tar.describe(seen),
+            hint="check the path; a bundle is made by: dryport bundle build",
+        )
+
+
+def _size(medium: Medium, name: str, offset: int, limit: int) -> int:
+    try:
+        size = tar.size_of(name, medium.read(offset, tar.BLOCK))
+        if size > limit:
+            raise ValueError(f"{name} has {size} bytes, at most {limit} are read")  # noqa: TRY301
+    except ValueError as error:
+        raise MediaError(
+            "head-damaged",
+            "the bundle's head is damaged",
+            where=f"{medium.path} byte {offset}",
+            seen=str(error),
+            hint=AGAIN,
+        ) from error
+    return size

@@ -1,0 +1,293 @@
+"""Building a bundle: every blob goes straight to its final place, once.
+
+The file grows sparse under `<name>.part` and gets its name when all of it is checked and on disk. A build that was
+killed goes on: what lies in the part is hashed again, what is right stays, the rest is fetched. Nothing is believed
+because of its size or its name.
+
+>>> report = build(lock, Path("quickstart-1.0.0.tar"), Fetcher(inputs), progress)
+>>> sign_in_place(report.bundle, sign_release(...))
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundles.archive import tar
+from bundles.archive.chunks import TABLE_BYTES, ChunkHasher, blob_name
+from bundles.archive.layout import LAYOUT_DATA, Layout, Member, carried, index_json
+from bundles.archive.reader import Archive, read_head
+from bundles.archive.region import REGION_BYTES, pack_region
+from bundles.lock import AptPackage, Inline, Lock, LockedBlob
+from bundles.sources.inputs import spelled
+from registry.errors import DefinitionError, DryportError, MediaError, SiteError
+from registry.oci.digest import Digest
+from registry.progress import Meter, Progress
+from registry.store import durable
+
+Fetch = Callable[[LockedBlob], AbstractContextManager[Iterator[bytes]]]
+"""Gives a blob's bytes from its origin; whoever calls it checks them."""
+
+READ_BYTES = 1 << 20
+PARALLEL = 4
+"""Blobs in flight: waiting for sources overlaps with hashing, and a disk is still written in long stretches."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a build did."""
+
+    bundle: Path
+    index: Digest
+    size: int
+    content: int
+    """Bytes of distinct blobs, the carried lock among them."""
+    fetched: int
+    """Bytes taken from sources by this run; the rest of the content was in the part of an earlier one."""
+    unchanged: bool
+    """The destination already was the bundle of this lock; nothing was written."""
+
+
+def build(lock: Lock, destination: Path, fetch: Fetch, progress: Progress) -> BuildReport:
+    """Make the bundle that `lock` describes at `destination`.
+
+    Raises DefinitionError `source-changed` if a blob is not what was locked, SiteError `space-short`, `build-running`
+    or `write-failed`, and whatever `fetch` raises. The part stays for the next run.
+    """
+    lock = carried(lock)
+    layout = Layout.of_lock(lock)
+    content = sum(member.size for member in layout.blobs)
+    if layout.table_member.size > TABLE_BYTES:
+        raise DefinitionError("bundle-too-large", "the chunk table would be larger than a reader accepts")
+    if index := _already_there(lock, layout, destination):
+        return BuildReport(destination, index, layout.size, content, 0, unchanged=True)
+    with _on_this_machine(destination), durable.Preallocated(destination, layout.size) as part:
+        _check_space(part, layout)
+        builder = _Builder(lock, layout, part, fetch)
+        builder.prepare()
+        with progress.meter(f"build {destination.name}", content) as meter:
+            chunks = builder.place_all(meter)
+        table = layout.table(chunks).encode()
+        index = Digest.of(index_bytes := index_json(lock, Digest.of(table)))
+        final = layout.renamed(Digest.of(table))
+        for member, data in (
+            (final.members[0], LAYOUT_DATA),
+            (final.index, index_bytes),
+            (final.sums, final.sums_bytes(index_bytes)),
+            (final.table_member, table),
+        ):
+            if len(data) != member.size:
+                raise RuntimeError(f"{member.name} was planned with another size")
+            part.write(member.offset, data)
+        builder.write_gaps(final)
+        part.publish()
+    return BuildReport(destination, index, layout.size, content, builder.fetched, unchanged=False)
+
+
+def sign_in_place(bundle: Path, files: Mapping[str, bytes]) -> None:
+    """Put the signed metadata into the bundle's region; nothing else of the file is touched.
+
+    A crash in between leaves a region that no reader accepts, and that can be signed again. Raises MediaError if the
+    file is no bundle, TrustError `region-full`.
+    """
+    region = pack_region(files)
+    with read_head(bundle, judge_region=False) as head, _on_this_machine(bundle):
+        Archive(head)
+        durable.overwrite(bundle, head.region_offset, region)
+
+
+class _Builder:
+    """One run over one part; `place_all` works on several blobs at a time."""
+
+    def __init__(self, lock: Lock, layout: Layout, part: durable.Preallocated, fetch: Fetch) -> None:
+        self.layout, self.part, self.fetch = layout, part, fetch
+        self.fetched = 0
+        self._blobs = {blob_name(blob.digest): blob for blob in lock.blobs()}
+        self._refs: dict[Digest, str] = {}
+        for artifact in lock.artifacts:
+            for blob in (artifact.root, *artifact.manifests, *artifact.blobs):
+                self._refs.setdefault(blob.digest, artifact.ref)
+        self._stop = threading.Event()
+        self._counting = threading.Lock()
+
+    def prepare(self) -> None:
+        """Make the region empty; a part whose region holds anything else came from elsewhere and is begun anew."""
+        empty = pack_region({})
+        seen = self.part.read(self.layout.region_offset, REGION_BYTES)
+        if any(seen[tar.BLOCK :]):
+            self.part.clear()
+        self.part.write(self.layout.region_offset, empty[: tar.BLOCK])
+        self.write_gaps(self.layout)
+
+    def write_gaps(self, layout: Layout) -> None:
+        """Write all headers and paddings that are not there yet."""
+        for offset, data, _ in layout.gaps():
+            if self.part.read(offset, len(data)) != data:
+                self.part.write(offset, data)
+
+    def place_all(self, meter: Meter) -> dict[str, tuple[str, ...]]:
+        """Bring every blob to its place and return the chunk digests of those that are larger than a chunk."""
+        largest_first = sorted(self.layout.blobs, key=lambda member: -member.size)
+        chunks: dict[str, tuple[str, ...]] = {}
+        failures: list[DryportError] = []
+        with ThreadPoolExecutor(PARALLEL, thread_name_prefix="build") as pool:
+            jobs = {pool.submit(self._place, member, meter): member for member in largest_first}
+            try:
+                for job in as_completed(jobs):
+                    try:
+                        found = job.result()
+                    except DefinitionError as error:  # the other blobs are still worth having: the part keeps them
+                        failures.append(error)
+                    else:
+                        if found is not None:
+                            chunks[jobs[job].name] = found
+            except BaseException:
+                self._stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+        if len(failures) > 1:
+            raise DefinitionError(
+                "sources-failed",
+                f"{len(failures)} blobs could not be taken from their sources",
+                findings=sorted(failures, key=lambda one: one.where),
+                hint="mend the sources or lock again; what was right is kept for the next build",
+            )
+        if failures:
+            raise failures[0]
+        return chunks
+
+    def _place(self, member: Member, meter: Meter) -> tuple[str, ...] | None:
+        blob = self._blobs[member.name]
+        ref = self._refs[blob.digest]
+        hasher = self._kept(member)
+        if hasher is None:
+            hasher = self._fetch(member, blob, meter)
+        else:
+            meter.advance(member.size, ref)
+        return hasher.chunks
+
+    def _kept(self, member: Member) -> ChunkHasher | None:
+        """Return the hashes of what an earlier run left in the member's place, if it is the member."""
+        if member.size and not self.part.has_data(member.offset, member.size):
+            return None
+        hasher = ChunkHasher(member.size)
+        for at in range(member.offset, member.end, READ_BYTES):
+            self._check_stop()
+            with _on_this_machine(self.part.part):
+                hasher.update(self.part.read(at, min(READ_BYTES, member.end - at)))
+        return hasher if blob_name(hasher.digest) == member.name else None
+
+    def _fetch(self, member: Member, blob: LockedBlob, meter: Meter) -> ChunkHasher:
+        hasher, count = ChunkHasher(member.size), 0
+        ref = self._refs[blob.digest]
+        try:
+            with self._open(blob) as blocks:
+                for block in blocks:
+                    self._check_stop()
+                    if count + len(block) > blob.size:
+                        raise self._changed(blob, f"more than {blob.size} bytes")
+                    with _on_this_machine(self.part.part):
+                        self.part.write(member.offset + count, block)
+                    hasher.update(block)
+                    count += len(block)
+                    meter.advance(len(block), ref)
+        except OSError as error:
+            raise DefinitionError(
+                "source-unreadable", f"a source does not give its bytes: {error}", where=self._where(blob)
+            ) from error
+        if count != blob.size or hasher.digest != blob.digest:
+            raise self._changed(blob, f"{hasher.digest}, {count} bytes")
+        with self._counting:
+            self.fetched += count
+        return hasher
+
+    @contextmanager
+    def _open(self, blob: LockedBlob) -> Iterator[Iterator[bytes]]:
+        if isinstance(blob.origin, Inline):
+            yield iter([blob.origin.text.encode()])
+        else:
+            with self.fetch(blob) as blocks:
+                yield blocks
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise SiteError("build-stopped", "another blob's failure stopped the build")
+
+    def _where(self, blob: LockedBlob) -> str:
+        origin = blob.origin
+        if isinstance(origin, AptPackage):
+            source = f"apt package {origin.package}={origin.version}"
+        elif isinstance(origin, Inline):
+            source = "the lock itself"
+        else:
+            location = {"layout": "layout", "archive": "folder", "file": "file"}[origin.kind]
+            source = f"{origin.kind} {spelled(getattr(origin, location))}"
+        return f"{self._refs[blob.digest]}, {blob.media_type} from {source}"
+
+    def _changed(self, blob: LockedBlob, seen: str) -> DefinitionError:
+        return DefinitionError(
+            "source-changed",
+            "a source no longer has the bytes that were locked",
+            where=self._where(blob),
+            expected=f"{blob.digest}, {blob.size} bytes",
+            seen=seen,
+            hint="if the change is meant, lock again: dryport bundle lock bundle.yaml; if not, restore the source",
+        )
+
+
+def _already_there(lock: Lock, layout: Layout, destination: Path) -> Digest | None:
+    """Return the index digest if the destination is whole in all but blob bytes, and made from this very lock."""
+    try:
+        with read_head(destination, judge_region=False) as head:
+            archive = Archive(head)
+            same = [(entry.name, entry.size, entry.offset) for entry in archive.table.members] == [
+                (member.name, member.size, member.offset) for member in layout.blobs
+            ]
+            if same and head.index == index_json(lock, archive.table_digest):
+                return Digest.of(head.index)
+    except MediaError:
+        pass
+    return None
+
+
+def _check_space(part: durable.Preallocated, layout: Layout) -> None:
+    about = os.statvfs(part.part.parent)
+    free = about.f_bavail * about.f_frsize
+    needed = layout.size - REGION_BYTES - part.allocated()
+    if needed > free:
+        raise SiteError(
+            "space-short",
+            "the destination has too little free space for the bundle",
+            where=str(part.part.parent),
+            expected=f"{needed} bytes free",
+            seen=f"{free} bytes free",
+            hint=f"free {needed - free} bytes there, or give another --out",
+        )
+
+
+@contextmanager
+def _on_this_machine(destination: Path) -> Iterator[None]:
+    """Turn what the operating system says while writing into the error of this machine."""
+    try:
+        yield
+    except BlockingIOError as error:
+        raise SiteError(
+            "build-running",
+            "another build writes the same file",
+            where=str(destination),
+            hint="wait for it, or give another --out",
+        ) from error
+    except OSError as error:
+        short = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        raise SiteError(
+            "space-short" if short else "write-failed",
+            f"the bundle cannot be written: {error.strerror}",
+            where=str(destination),
+            hint="make room or give another --out; the next build goes on where this one stopped",
+        ) from error

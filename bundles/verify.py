@@ -1,0 +1,88 @@
+"""From a path to a `Verified`: the only way by which a bundle's content becomes usable.
+
+Order: the head, bounded; trust in it; the chunk table by its digest; every header and padding. After that each byte of
+content is proven when it is read, and `check_all` proves them all at once. Nothing is remembered here: `state` is what
+the site would remember if it accepted this release, and the caller saves it when it does.
+
+>>> verified = verify(path, state, now=datetime.now(UTC))
+>>> verified.check_all(progress)
+>>> source = verified.content()
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from bundles.archive import damage
+from bundles.archive.layout import PRODUCT, VERSION
+from bundles.archive.reader import Archive, Head, read_head
+from bundles.content import BundleContent
+from bundles.trust.verify import Release, TrustState, judge
+from registry.errors import TrustError
+from registry.progress import Progress
+
+_MADE_HERE = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A bundle whose signatures, metadata and table of members are proven. Only `verify` makes one."""
+
+    release: Release
+    warnings: tuple[str, ...]
+    state: TrustState
+    archive: Archive
+    proof: object = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.proof is not _MADE_HERE:
+            raise TypeError("a Verified is made by bundles.verify.verify alone")
+
+    def content(self) -> BundleContent:
+        """Return what a registry can serve from it, in place."""
+        return BundleContent(self.archive)
+
+    def check_all(self, progress: Progress) -> None:
+        """Read every byte. Raises MediaError `bundle-damaged` with every damaged stretch as a finding."""
+        damage.check_all(self.archive, progress)
+
+    def close(self) -> None:
+        """Close the file; content made from it can no longer be read."""
+        self.archive.close()
+
+
+def verify(bundle: Path, state: TrustState, *, now: datetime, at_least: int | None = None) -> Verified:
+    """Return the bundle as verified against what the site trusts. Raises TrustError or MediaError."""
+    head = read_head(bundle)
+    try:
+        return _prove(head, state, now, at_least)
+    except BaseException:
+        head.close()
+        raise
+
+
+def _prove(head: Head, state: TrustState, now: datetime, at_least: int | None) -> Verified:
+    if not head.is_signed:
+        raise TrustError(
+            "bundle-unsigned",
+            "nobody signed this bundle",
+            where=str(head.medium.path),
+            expected="signed metadata in the reserved region",
+            seen="an empty region",
+            hint="whoever built it signs it: dryport bundle sign BUNDLE --key release.pem --sequence N ...",
+        )
+    after, release, warnings = judge(head.region, head.index, state, now=now, at_least=at_least)
+    archive = Archive(head)
+    stated = tuple(archive.index.annotations.get(name, "") for name in (PRODUCT, VERSION))
+    if stated != (release.product, release.version):
+        raise TrustError(
+            "release-mismatch",
+            "the signed statement speaks of another release than index.json",
+            where=str(head.medium.path),
+            expected=f"{release.product} {release.version}",
+            seen=" ".join(stated),
+            hint="sign it again with the right product and version",
+        )
+    return Verified(release, warnings, after, archive, _MADE_HERE)
