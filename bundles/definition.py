@@ -34,6 +34,11 @@ def _relative(text: str) -> str:
     return text
 
 
+Platform = Annotated[str, Field(pattern=r"^[a-z0-9]+/[a-z0-9]+(/[a-z0-9]+)?$")]
+# Apt's command line has a grammar of its own (`name-` removes, `name/suite` selects): only plain names pass.
+AptPackageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]*[a-z0-9+]$")]
+AptSuite = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9]$")]
+AptComponent = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
 RelativePath = Annotated[str, AfterValidator(_relative)]
 
 
@@ -79,7 +84,7 @@ class KitEntry(Section):
     """The dryport program for hosts; `sha256` may pin it."""
 
     file: Location
-    platform: str = "linux/amd64"
+    platform: Platform = "linux/amd64"
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
 
 
@@ -99,11 +104,11 @@ class AptEntry(Section):
     """
 
     name: str = Field(pattern=_NAME)
-    suites: list[str] = Field(min_length=1)
-    components: list[str] = Field(default=["main"], min_length=1)
+    suites: list[AptSuite] = Field(min_length=1)
+    components: list[AptComponent] = Field(default=["main"], min_length=1)
     architecture: str = Field("amd64", pattern=r"^[a-z0-9]+$")
-    packages: list[str] = Field(min_length=1)
-    base: list[str] = []
+    packages: list[AptPackageName] = Field(min_length=1)
+    base: list[AptPackageName] = []
 
 
 class Definition(Section):
@@ -113,7 +118,7 @@ class Definition(Section):
     kind: Literal["Bundle"]
     product: str = Field(pattern=_NAME)
     version: str = Field(pattern=_VERSION)
-    platforms: list[str] = Field(min_length=1)
+    platforms: list[Platform] = Field(min_length=1)
     kit: list[KitEntry] = []
     playbooks: PlaybooksEntry | None = None
     images: list[ImageEntry] = []

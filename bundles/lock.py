@@ -59,7 +59,7 @@ class LocalFile(Frozen):
 
 
 class AptPackage(Frozen):
-    """A Debian package, from whatever server this machine's apt is configured to ask."""
+    """A Debian package, from whatever server this machine's apt is configured to ask for these suites."""
 
     kind: Literal["apt"] = "apt"
     suites: list[str]
@@ -67,6 +67,8 @@ class AptPackage(Frozen):
     architecture: str
     package: str
     version: str
+    path: str
+    """Below the server's address for the suites, as in the package list's Filename."""
 
 
 Origin = Annotated[Inline | LayoutBlob | FolderArchive | LocalFile | AptPackage, Field(discriminator="kind")]

@@ -1,0 +1,69 @@
+"""What resolving and fetching may read: the definition's folder, named inputs, a scratch folder.
+
+>>> inputs = Inputs(Path("bundles/definitions/quickstart"), {"kit": Path("dist/kit.tar")}, Path("/tmp/scratch"))
+>>> inputs.file(Location(input="kit")).name
+'kit.tar'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundles.definition import Location
+from registry.errors import DefinitionError
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Where content is found on this machine. Neither definition nor lock ever holds one of these paths."""
+
+    folder: Path
+    """The definition's folder."""
+    named: Mapping[str, Path]
+    """What `--input NAME=PATH` gave."""
+    scratch: Path
+    """A private folder for package lists and the like; whoever made it removes it."""
+
+    def path(self, location: Location) -> Path:
+        """Return where `location` lies, whether or not something is there. Raises DefinitionError."""
+        if location.path is not None:
+            return self.folder / location.path
+        name = location.input or ""
+        if name not in self.named:
+            raise DefinitionError(
+                "input-missing",
+                f"the definition needs the input {name!r}",
+                seen=", ".join(sorted(self.named)) or "no input given",
+                hint=f"give it on the command line: --input {name}=PATH",
+            )
+        return self.named[name]
+
+    def file(self, location: Location) -> Path:
+        """Return the file at `location`; raises DefinitionError if there is none."""
+        path = self.path(location)
+        if not path.is_file():
+            raise _missing(location, path, "file")
+        return path
+
+    def directory(self, location: Location) -> Path:
+        """Return the folder at `location`; raises DefinitionError if there is none."""
+        path = self.path(location)
+        if not path.is_dir():
+            raise _missing(location, path, "folder")
+        return path
+
+
+def spelled(location: Location) -> str:
+    """Return a location as a person wrote it."""
+    return location.path if location.path is not None else f"input {location.input}"
+
+
+def _missing(location: Location, path: Path, what: str) -> DefinitionError:
+    return DefinitionError(
+        "source-missing",
+        f"no {what} at {spelled(location)}",
+        where=str(path),
+        hint="make it, or mend the definition",
+    )
