@@ -65,10 +65,10 @@ check: setup ## Lint, format, types, playbooks
 	@if [ -d playbooks/roles ]; then echo ansible-lint playbooks; $(RUN) ansible-lint --offline -q playbooks; fi
 
 demo: setup ## From nothing to a running isolated site, told step by step
-	@$(RUN) bash tests/lab/demo.sh
+	@$(RUN) .venv/bin/python -m tests.lab.demo up
 
 demo-down: ## Remove everything the demonstration made
-	@$(RUN) bash tests/lab/demo.sh down
+	@$(RUN) .venv/bin/python -m tests.lab.demo down
 
 accept-slice: setup ## Show the first slice's promises, in figures
 	@$(RUN) .venv/bin/python -m tests.lab.accept_slice
