@@ -1,1 +1,1 @@
-"""Byte-exact transfer from and to any OCI registry."""
+"""Byte-exact reading of any OCI registry that this machine may not trust with more than it asks for."""

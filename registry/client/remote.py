@@ -1,0 +1,197 @@
+"""A registry somewhere else, as a content source: what it says is checked, what it breaks off is resumed.
+
+Manifests are checked against their digest here. Blobs leave unchecked, as the border allows: whoever stores one checks
+it; `blob_bytes` checks for those who do not store.
+
+>>> with RemoteRegistry("https://registry.example.org:5000", ca=Path("ca.pem"), user="pull", password=secret) as remote:
+...     copy(remote, store, progress)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urljoin, urlsplit
+
+from urllib3 import HTTPHeaderDict
+
+from registry.client.ranges import RemoteBlob
+from registry.client.transport import DEFAULT, Limits, Transport
+from registry.content import Content
+from registry.errors import RemoteError
+from registry.oci import strictjson
+from registry.oci.descriptor import Descriptor
+from registry.oci.digest import Digest
+from registry.oci.manifest import INDEXES, MANIFESTS, OCI_INDEX, Manifest
+from registry.oci.reference import repository_name, tag_name
+
+MANIFEST_BYTES = 2 * strictjson.METADATA_BYTES
+PAGES = 10_000
+CATALOG = "registry:catalog:*"
+_ACCEPT = ", ".join([*sorted(MANIFESTS | INDEXES), "*/*;q=0.1"])
+
+
+class RemoteRegistry:
+    """An OCI registry over HTTPS (implements registry.content.ContentSource). Safe for several threads."""
+
+    def __init__(
+        self, url: str, *, ca: Path | None, user: str | None, password: str | None, limits: Limits = DEFAULT
+    ) -> None:
+        self._transport = Transport(url, ca=ca, user=user, password=password, limits=limits)
+        self.url = self._transport.origin
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._transport.close()
+
+    def repositories(self) -> Iterable[str]:
+        """Return every repository that the user may see. Raises RemoteError where there is no catalogue."""
+        names = self._listed("/v2/_catalog", CATALOG, "repositories", repository_name)
+        if names is None:
+            raise RemoteError(
+                "registry-without-catalog",
+                "the registry lists no repositories",
+                where=self.url,
+                hint="name them one by one",
+            )
+        return names
+
+    def tags(self, repository: str) -> Iterable[str]:
+        """Return a repository's tags (end-8)."""
+        return self._listed(f"/v2/{repository_name(repository)}/tags/list", _pull(repository), "tags", tag_name) or ()
+
+    def resolve(self, repository: str, tag: str) -> Descriptor | None:
+        """Return the manifest that a tag names, by the digest of the bytes that came."""
+        found = self._manifest(repository, tag_name(tag))
+        if found is None:
+            return None
+        data, media_type, stated = found
+        if stated and not stated.matches(data):
+            raise self._differs(f"{repository}:{tag}", stated, data)
+        return Descriptor(media_type, stated or Digest.of(data), len(data))
+
+    def manifest(self, repository: str, digest: Digest) -> tuple[bytes, str] | None:
+        """Return a manifest's exact bytes, checked, and its media type (end-3)."""
+        found = self._manifest(repository, str(digest))
+        if found is None:
+            return None
+        if not digest.matches(found[0]):
+            raise self._differs(f"{repository}@{digest}", digest, found[0])
+        return found[0], found[1]
+
+    def blob(self, repository: str, digest: Digest) -> Content | None:
+        """Open a blob (end-2); its bytes are checked by whoever stores them."""
+        return RemoteBlob.open(self._transport, f"/v2/{repository_name(repository)}/blobs/{digest}", _pull(repository))
+
+    def blob_bytes(self, repository: str, descriptor: Descriptor, limit: int) -> bytes:
+        """Return a whole small blob, checked. Raises RemoteError if it is missing, larger than `limit` or not it."""
+        where = f"{self.url}/{repository}@{descriptor.digest}"
+        if descriptor.size > limit:
+            raise RemoteError("blob-large", f"{descriptor.size} bytes, at most {limit} are read here", where=where)
+        content = self.blob(repository, descriptor.digest)
+        if content is None:
+            raise RemoteError("blob-missing", "the registry does not have a blob that a manifest names", where=where)
+        try:
+            data = content.read(0, descriptor.size) if content.size == descriptor.size else b""
+        finally:
+            content.close()
+        if not descriptor.digest.matches(data):
+            raise self._differs(where, descriptor.digest, data)
+        return data
+
+    def referrers(self, repository: str, subject: Digest) -> Sequence[Descriptor]:
+        """Return the manifests about `subject` (end-12), from the fallback tag where the registry lacks the API."""
+        path = f"/v2/{repository_name(repository)}/referrers/{subject}"
+        pages = [list(self._children(value, path)) for value in self._pages(path, _pull(repository))]
+        if pages:
+            return [descriptor for page in pages for descriptor in page]
+        # OCI distribution-spec 1.1, "Referrers Tag Schema"
+        fallback = self._manifest(repository, f"{subject.algorithm[:32]}-{subject.hex[:64]}")
+        if fallback is None or fallback[1] not in INDEXES:
+            return ()
+        return list(self._children(fallback[0], path))
+
+    def is_absent(self, repository: str, digest: Digest) -> bool:  # noqa: ARG002
+        """Say no: a registry over HTTP does not tell what it lacks on purpose."""
+        return False
+
+    def _manifest(self, repository: str, reference: str) -> tuple[bytes, str, Digest | None] | None:
+        path = f"/v2/{repository_name(repository)}/manifests/{reference}"
+        found = self._transport.document(path, scope=_pull(repository), limit=MANIFEST_BYTES, accept=_ACCEPT)
+        if found is None:
+            return None
+        data, headers = found
+        media_type = headers.get("Content-Type", "").partition(";")[0].strip()
+        if media_type not in MANIFESTS | INDEXES:
+            raise RemoteError("manifest-type", "not a type of manifest", where=self.url + path, seen=media_type[:100])
+        try:
+            stated = headers.get("Docker-Content-Digest")
+            return data, media_type, Digest.parse(stated) if stated else None
+        except ValueError as error:
+            raise RemoteError("registry-answer", str(error), where=self.url + path) from error
+
+    def _children(self, value: Mapping[str, Any] | bytes, path: str) -> Iterator[Descriptor]:
+        try:
+            data = value if isinstance(value, bytes) else strictjson.canonical(value)
+            yield from Manifest.parse(data, OCI_INDEX).children
+        except ValueError as error:
+            raise RemoteError("registry-answer", str(error), where=self.url + path) from error
+
+    def _listed(self, path: str, scope: str, key: str, parse: Callable[[str], str]) -> list[str] | None:
+        found: dict[str, None] = {}
+        pages = 0
+        for pages, value in enumerate(self._pages(path, scope), start=1):  # noqa: B007
+            names = value.get(key) or []
+            try:
+                found.update(dict.fromkeys(parse(name) for name in names))
+            except (ValueError, TypeError) as error:
+                raise RemoteError("registry-answer", str(error), where=self.url + path) from error
+        return list(found) if pages else None
+
+    def _pages(self, path: str, scope: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the JSON objects of a list that may be paged by `Link` (RFC 8288); nothing stands for 404."""
+        seen: set[str] = set()
+        while path not in seen:
+            seen.add(path)
+            if len(seen) > PAGES:
+                raise RemoteError("registry-answer-large", f"a list of more than {PAGES} pages", where=self.url + path)
+            found = self._transport.document(path, scope=scope, limit=strictjson.METADATA_BYTES)
+            if found is None:
+                return
+            try:
+                value = strictjson.loads(found[0])
+            except ValueError as error:
+                raise RemoteError("registry-answer", str(error), where=self.url + path) from error
+            if not isinstance(value, dict):
+                raise RemoteError("registry-answer", "a JSON object was expected", where=self.url + path)
+            yield value
+            path = self._next(path, found[1])
+
+    def _next(self, path: str, headers: HTTPHeaderDict) -> str:
+        link = headers.get("Link", "")
+        target, _, parameters = link.partition(">")
+        if "next" not in parameters or not target.lstrip().startswith("<"):
+            return path
+        url = urlsplit(urljoin(self.url + path, target.lstrip()[1:]))
+        if f"{url.scheme}://{url.netloc}".rstrip("/") not in {self.url, self.url.removesuffix(":443")}:
+            raise RemoteError(
+                "registry-answer", "the next page lies on another server", where=self.url, seen=link[:200]
+            )
+        return f"{url.path}?{url.query}"
+
+    def _differs(self, where: str, expected: Digest, data: bytes) -> RemoteError:
+        return RemoteError(
+            "content-differs",
+            "the registry gave other bytes than their name promises",
+            where=where,
+            expected=str(expected),
+            seen=f"{Digest.of(data, expected.algorithm)} ({len(data)} bytes)",
+            hint="the registry's content is damaged or tampered with; import from the signed bundle instead",
+        )
+
+
+def _pull(repository: str) -> str:
+    return f"repository:{repository}:pull"
