@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from bundles.archive.chunks import blob_name
-from bundles.archive.layout import DESCRIPTION, KIND
+from bundles.archive.layout import DESCRIPTION, KIND, LOCK_LAYER
 from bundles.archive.reader import Archive
+from bundles.lock import LOCK_BYTES, Lock
 from registry.errors import MediaError
 from registry.oci import strictjson
 from registry.oci.descriptor import Descriptor
@@ -47,6 +48,20 @@ def carried_artifacts(archive: Archive) -> Iterator[CarriedArtifact]:
     """Yield every artefact, in the order of index.json. Raises MediaError for a damaged or senseless manifest."""
     for root in archive.index.children:
         yield _walk(archive, root)
+
+
+def carried_lock(archive: Archive) -> Lock:
+    """Return the lock that the bundle was built from. Raises MediaError if it carries none, or a damaged one."""
+    for artifact in carried_artifacts(archive):
+        layers = [one for one in artifact.blobs.values() if one.media_type == LOCK_LAYER]
+        if artifact.kind == "lock" and layers:
+            try:
+                return Lock.model_validate(
+                    strictjson.loads(archive.read(layers[0].digest, LOCK_BYTES), limit=LOCK_BYTES)
+                )
+            except ValueError as error:
+                raise MediaError("lock-invalid", "the carried lock cannot be read", seen=str(error)) from error
+    raise MediaError("lock-missing", "the bundle does not carry its lock", where=str(archive.medium.path))
 
 
 def owners(archive: Archive) -> dict[str, list[str]]:

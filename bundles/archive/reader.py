@@ -79,17 +79,26 @@ def read_head(path: Path, *, judge_region: bool = True) -> Head:
         raise
 
 
+def read_index(head: Head) -> Manifest:
+    """Return index.json as parsed; as trusted as the head is. Raises MediaError `index-invalid`."""
+    try:
+        index = Manifest.parse(head.index, OCI_INDEX)
+        Digest.parse(index.annotations.get(CHUNKS, ""))
+    except (ValueError, AttributeError) as error:
+        raise MediaError(
+            "index-invalid", "index.json is not a bundle's", where=str(head.medium.path), seen=str(error), hint=AGAIN
+        ) from error
+    return index
+
+
 class Archive:
     """A bundle whose index.json is trusted: its members, and the one way to their bytes."""
 
     def __init__(self, head: Head) -> None:
         self.head = head
         self.medium = head.medium
-        try:
-            self.index = Manifest.parse(head.index, OCI_INDEX)
-            self.table_digest = Digest.parse(self.index.annotations.get(CHUNKS, ""))
-        except ValueError as error:
-            raise MediaError("index-invalid", "index.json is not a bundle's", seen=str(error)) from error
+        self.index = read_index(head)
+        self.table_digest = Digest.parse(self.index.annotations[CHUNKS])
         sums_at = head.region_offset + REGION_BYTES
         sums_size = _size(self.medium, SUMS_NAME, sums_at, TABLE_BYTES)
         table_at = sums_at + tar.BLOCK + tar.padded(sums_size)

@@ -24,8 +24,8 @@ from bundles.archive.chunks import TABLE_BYTES, ChunkHasher, blob_name
 from bundles.archive.layout import LAYOUT_DATA, Layout, Member, carried, index_json
 from bundles.archive.reader import Archive, read_head
 from bundles.archive.region import REGION_BYTES, pack_region
-from bundles.lock import AptPackage, Inline, Lock, LockedBlob
-from bundles.sources.inputs import spelled
+from bundles.lock import Inline, Lock, LockedBlob
+from bundles.sources.fetch import described
 from registry.errors import DefinitionError, DryportError, MediaError, SiteError
 from registry.oci.digest import Digest
 from registry.progress import Meter, Progress
@@ -197,9 +197,11 @@ class _Builder:
                     hasher.update(block)
                     count += len(block)
                     meter.advance(len(block), ref)
+        except DefinitionError as error:  # a source tells of itself; which artefact it was for is known here
+            raise _for(ref, error) from error
         except OSError as error:
             raise DefinitionError(
-                "source-unreadable", f"a source does not give its bytes: {error}", where=self._where(blob)
+                "source-unreadable", f"a source does not give its bytes: {error}", where=self._origin(blob)
             ) from error
         if count != blob.size or hasher.digest != blob.digest:
             raise self._changed(blob, f"{hasher.digest}, {count} bytes")
@@ -215,30 +217,35 @@ class _Builder:
             with self.fetch(blob) as blocks:
                 yield blocks
 
+    def _origin(self, blob: LockedBlob) -> str:
+        return f"{self._refs[blob.digest]}: {described(blob)}"
+
     def _check_stop(self) -> None:
         if self._stop.is_set():
             raise SiteError("build-stopped", "another blob's failure stopped the build")
-
-    def _where(self, blob: LockedBlob) -> str:
-        origin = blob.origin
-        if isinstance(origin, AptPackage):
-            source = f"apt package {origin.package}={origin.version}"
-        elif isinstance(origin, Inline):
-            source = "the lock itself"
-        else:
-            location = {"layout": "layout", "archive": "folder", "file": "file"}[origin.kind]
-            source = f"{origin.kind} {spelled(getattr(origin, location))}"
-        return f"{self._refs[blob.digest]}, {blob.media_type} from {source}"
 
     def _changed(self, blob: LockedBlob, seen: str) -> DefinitionError:
         return DefinitionError(
             "source-changed",
             "a source no longer has the bytes that were locked",
-            where=self._where(blob),
+            where=self._origin(blob),
             expected=f"{blob.digest}, {blob.size} bytes",
             seen=seen,
             hint="if the change is meant, lock again: dryport bundle lock bundle.yaml; if not, restore the source",
         )
+
+
+def _for(ref: str, error: DefinitionError) -> DefinitionError:
+    where = error.where if error.where.startswith(ref) else f"{ref}: {error.where}"
+    return DefinitionError(
+        error.reference,
+        error.message,
+        where=where,
+        expected=error.expected,
+        seen=error.seen,
+        hint=error.hint,
+        findings=error.findings,
+    )
 
 
 def _already_there(lock: Lock, layout: Layout, destination: Path) -> Digest | None:

@@ -1,0 +1,297 @@
+"""`dryport bundle`: from a definition to a signed file, and what that file says of itself."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from installer.cli.render import Console, amount, json_option
+from installer.cli.trusting import trust_options, trust_state
+from registry.errors import DefinitionError, UsageError
+
+if TYPE_CHECKING:
+    from bundles.sources.inputs import Inputs
+    from bundles.verify import Verified
+    from registry.oci.manifest import Manifest
+
+LOCK_NAME = "bundle.lock.json"
+FILE = click.Path(path_type=Path, dir_okay=False)
+lock_option = click.option("--lock", "lock_path", type=FILE, help=f"The lock.  [default: {LOCK_NAME} beside it]")
+input_option = click.option("--input", "given", multiple=True, metavar="NAME=PATH", help="Where an input lies.")
+at_least_option = click.option("--at-least", type=click.IntRange(1), help="Lowest sequence to accept.")
+
+
+@click.group()
+def bundle() -> None:
+    """Lock, build, sign, verify and inspect bundles."""
+
+
+@bundle.command()
+@click.argument("definition", type=FILE)
+@lock_option
+@input_option
+@json_option
+def lock(definition: Path, lock_path: Path | None, given: tuple[str, ...], as_json: bool) -> None:
+    """Resolve DEFINITION: every artefact by digest and size. Unchanged sources give the same lock."""
+    from bundles.sources import resolve  # noqa: PLC0415 - `--help` need not wait for it
+    from registry.store import durable  # noqa: PLC0415
+
+    console = Console(as_json=as_json)
+    with _inputs(definition, given) as inputs:
+        locked = resolve.lock(definition, inputs, console)
+    path, data = lock_path or definition.with_name(LOCK_NAME), locked.encode()
+    durable.replace(path, data)
+    size = sum(blob.size for blob in locked.blobs())
+    value = {
+        "path": str(path),
+        "product": locked.product,
+        "version": locked.version,
+        "artifacts": len(locked.artifacts),
+        "content": size,
+    }
+    text = (
+        f"{path}\n  {locked.product} {locked.version}, {len(locked.artifacts)} artefacts, {amount(size)}\n"
+        f"next: dryport bundle build {definition} --out {locked.product}-{locked.version}.tar"
+    )
+    console.result("BundleLocked", value, text)
+
+
+@bundle.command()
+@click.argument("definition", type=FILE)
+@click.option("--out", type=FILE, required=True, help="The bundle to make.")
+@lock_option
+@input_option
+@json_option
+def build(definition: Path, out: Path, lock_path: Path | None, given: tuple[str, ...], as_json: bool) -> None:
+    """Build the bundle that DEFINITION's lock describes. The same lock gives the same bytes; a killed build goes on."""
+    from bundles.archive import writer  # noqa: PLC0415 - as above
+    from bundles.lock import Lock  # noqa: PLC0415
+    from bundles.sources.fetch import Fetcher  # noqa: PLC0415
+
+    console, began = Console(as_json=as_json), time.monotonic()
+    locked = Lock.read(lock_path or definition.with_name(LOCK_NAME))
+    _require_current(definition, locked.definition)
+    with _inputs(definition, given) as inputs:
+        report = writer.build(locked, out, Fetcher(inputs), console)
+    seconds = time.monotonic() - began
+    value = {
+        "path": str(out),
+        "product": locked.product,
+        "version": locked.version,
+        "index": str(report.index),
+        "size": report.size,
+        "content": report.content,
+        "fetched": report.fetched,
+        "unchanged": report.unchanged,
+        "seconds": round(seconds, 3),
+    }
+    done = (
+        "already the bundle of this lock; nothing was written"
+        if report.unchanged
+        else f"{amount(report.size)} in {seconds:.1f} s, {amount(report.fetched)} of {amount(report.content)} fetched"
+    )
+    text = f"{out}\n  {report.size} bytes; {done}\n  index {report.index}\nnext: dryport bundle sign {out}"
+    console.result("BundleBuilt", value, text)
+
+
+@bundle.command()
+@click.argument("path", metavar="BUNDLE", type=FILE)
+@click.option("--root", "roots", type=click.Path(path_type=Path), multiple=True, required=True, help="All root files.")
+@click.option("--key", "keys", multiple=True, required=True, help="Release key: a PEM file or a URI; once for each.")
+@click.option("--sequence", type=click.IntRange(1), required=True, help="Higher than any release of it before.")
+@click.option("--best-before", required=True, metavar="YYYY-MM-DD", help="Last day on which a site may import it.")
+@click.option("--passphrase-file", type=FILE, help="File whose first line is the keys' passphrase.")
+@json_option
+def sign(
+    *,
+    path: Path,
+    roots: tuple[Path, ...],
+    keys: tuple[str, ...],
+    sequence: int,
+    best_before: str,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Sign BUNDLE in place. --root is a file, or a folder that holds 1.root.json and all later ones."""
+    from bundles.archive.artifacts import carried_lock  # noqa: PLC0415 - as above
+    from bundles.archive.reader import Archive, read_head  # noqa: PLC0415
+    from bundles.archive.writer import sign_in_place  # noqa: PLC0415
+    from bundles.trust.roles import Statement, end_of_day, sign_release  # noqa: PLC0415
+    from bundles.trust.signers import open_signer  # noqa: PLC0415
+    from installer.cli.key import secret_from  # noqa: PLC0415
+
+    with read_head(path, judge_region=False) as head:
+        locked, index = carried_lock(Archive(head)), head.index
+    try:
+        statement = Statement(
+            locked.product,
+            locked.version,
+            sequence,
+            tuple(locked.platforms),
+            datetime.now(UTC).replace(microsecond=0),
+            end_of_day(best_before),
+        )
+    except ValueError as error:
+        raise UsageError("statement-invalid", str(error), expected="a day to come, as YYYY-MM-DD") from error
+    secret = secret_from(passphrase_file)
+    files = sign_release(index, statement, _root_files(roots), [open_signer(key, secret) for key in keys])
+    sign_in_place(path, files)
+    value = {"path": str(path), **statement.as_json(), "files": {name: len(data) for name, data in files.items()}}
+    text = f"{path}\n  signed as {locked.product} {locked.version}, sequence {sequence}, usable until {best_before}"
+    Console(as_json=as_json).result("BundleSigned", {**value, "kind": "BundleSigned"}, text)
+
+
+@bundle.command()
+@click.argument("path", metavar="BUNDLE", type=FILE)
+@trust_options
+@at_least_option
+@json_option
+def verify(
+    *,
+    path: Path,
+    home: Path | None,
+    first_root: Path | None,
+    fingerprint: str | None,
+    at_least: int | None,
+    as_json: bool,
+) -> None:
+    """Check BUNDLE against what a site trusts, then read every byte of it. Changes nothing."""
+    from bundles import verify as verification  # noqa: PLC0415 - as above
+
+    state = trust_state(home, first_root, fingerprint)
+    if state is None:
+        raise UsageError(
+            "trust-missing",
+            "a bundle is verified against something trusted beforehand",
+            hint="give --home DIR, or --root 1.root.json with --fingerprint sha256:...",
+        )
+    console, began = Console(as_json=as_json), time.monotonic()
+    verified = verification.verify(path, state, now=datetime.now(UTC), at_least=at_least)
+    verified.check_all(console)
+    seconds = time.monotonic() - began
+    for warning in verified.warnings:
+        console.note(f"warning: {warning}")
+    value = {"path": str(path), **_release(verified), "seconds": round(seconds, 3)}
+    release = verified.release
+    text = (
+        f"{path}: verified, every byte of {amount(verified.archive.layout.size)} in {seconds:.1f} s\n"
+        f"  {release.product} {release.version}, sequence {release.sequence}, for {', '.join(release.platforms)}\n"
+        f"  signed {release.issued:%Y-%m-%d %H:%M} UTC, best before {release.best_before:%Y-%m-%d %H:%M} UTC\n"
+        f"  index {release.index}"
+    )
+    console.result("BundleVerified", value, text)
+
+
+@bundle.command()
+@click.argument("path", metavar="BUNDLE", type=FILE)
+@trust_options
+@json_option
+def inspect(*, path: Path, home: Path | None, first_root: Path | None, fingerprint: str | None, as_json: bool) -> None:
+    """List what BUNDLE holds, from its head alone. Without trust given, nothing of it is verified."""
+    from bundles import verify as verification  # noqa: PLC0415 - as above
+    from bundles.archive.reader import read_head, read_index  # noqa: PLC0415
+
+    state = trust_state(home, first_root, fingerprint)
+    console = Console(as_json=as_json)
+    if state is None:
+        with read_head(path) as head:
+            index, is_signed, release = read_index(head), head.is_signed, {}
+        console.note("UNVERIFIED: anybody could have written this; give --home, or --root with --fingerprint")
+    else:
+        verified = verification.verify(path, state, now=datetime.now(UTC))
+        index, is_signed, release = verified.archive.index, True, _release(verified)
+    _print_index(console, path, index, is_signed=is_signed, release=release)
+
+
+def _print_index(console: Console, path: Path, index: Manifest, *, is_signed: bool, release: Mapping[str, Any]) -> None:
+    from bundles.archive.layout import DESCRIPTION, KIND, PRODUCT, VERSION  # noqa: PLC0415 - as above
+    from registry.oci.manifest import REF_NAME  # noqa: PLC0415
+
+    product, version = (index.annotations.get(name, "") for name in (PRODUCT, VERSION))
+    artifacts = [
+        {
+            "kind": one.annotations.get(KIND, ""),
+            "ref": one.annotations.get(REF_NAME, ""),
+            "digest": str(one.digest),
+            "title": one.annotations.get(DESCRIPTION, ""),
+        }
+        for one in index.children
+    ]
+    value = {
+        "path": str(path),
+        "verified": bool(release),
+        "signed": is_signed,
+        "product": product,
+        "version": version,
+        "index": str(index.digest),
+        "artifacts": artifacts,
+        **release,
+    }
+    state = "verified" if release else "signed, not checked" if is_signed else "NOT SIGNED"
+    lines = [f"{path}: {product} {version}, {state}, index {index.digest}"]
+    lines += [f"  {one['kind']:<10} {one['ref']}  {one['title']}".rstrip() for one in artifacts]
+    console.result("BundleInspected", value, "\n".join(lines))
+
+
+def _release(verified: Verified) -> dict[str, Any]:
+    release = verified.release
+    return {
+        "product": release.product,
+        "version": release.version,
+        "sequence": release.sequence,
+        "platforms": list(release.platforms),
+        "issued": release.issued.isoformat(),
+        "bestBefore": release.best_before.isoformat(),
+        "index": str(release.index),
+        "size": verified.archive.layout.size,
+        "warnings": list(verified.warnings),
+    }
+
+
+@contextmanager
+def _inputs(definition: Path, given: tuple[str, ...]) -> Iterator[Inputs]:
+    from bundles.sources.inputs import Inputs  # noqa: PLC0415 - as above
+
+    named: dict[str, Path] = {}
+    for item in given:
+        name, equals, path = item.partition("=")
+        if not (name and equals and path) or name in named:
+            raise UsageError(
+                "input-malformed", "an input is given once, by name and path", expected="NAME=PATH", seen=item
+            )
+        named[name] = Path(path)
+    with tempfile.TemporaryDirectory(prefix="dryport-") as scratch:
+        yield Inputs(definition.parent, named, Path(scratch))
+
+
+def _require_current(definition: Path, locked: str) -> None:
+    from registry.oci.digest import Digest  # noqa: PLC0415 - as above
+
+    try:
+        seen = str(Digest.of(definition.read_bytes()))
+    except OSError as error:
+        raise DefinitionError("definition-unreadable", error.strerror or str(error), where=str(definition)) from error
+    if seen != locked:
+        raise DefinitionError(
+            "lock-outdated",
+            "the definition was changed after it was locked",
+            where=str(definition),
+            expected=locked,
+            seen=seen,
+            hint=f"dryport bundle lock {definition}",
+        )
+
+
+def _root_files(paths: tuple[Path, ...]) -> list[bytes]:
+    files = [file for path in paths for file in (sorted(path.glob("*.root.json")) if path.is_dir() else [path])]
+    try:
+        return [file.read_bytes() for file in files]
+    except OSError as error:
+        raise UsageError("file-unreadable", error.strerror or str(error), where=str(error.filename)) from error

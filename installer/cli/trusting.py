@@ -1,0 +1,59 @@
+"""Whom a command trusts: a site's memory in its home, or a first root with the fingerprint a person was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from registry.errors import TrustError, UsageError
+from registry.oci.digest import Digest
+
+if TYPE_CHECKING:
+    from bundles.trust.verify import TrustState
+
+MEMORY = "trust.json"
+
+
+def trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --home, --root and --fingerprint to a command."""
+    folder, file = click.Path(path_type=Path, file_okay=False), click.Path(path_type=Path, dir_okay=False)
+    for option in (
+        click.option("--fingerprint", help="The root's fingerprint, from a channel other than the bundle."),
+        click.option("--root", "first_root", type=file, help="The first root, 1.root.json; needs --fingerprint."),
+        click.option("--home", type=folder, help="A site's home: judge by what that site trusts and remembers."),
+    ):
+        command = option(command)
+    return command
+
+
+def trust_state(home: Path | None, first_root: Path | None, fingerprint: str | None) -> TrustState | None:
+    """Return the trust that the options name, None without any. Raises UsageError, TrustError."""
+    from bundles.trust import memory  # noqa: PLC0415 - `--help` need not wait for cryptography
+    from bundles.trust.verify import TrustState  # noqa: PLC0415
+
+    if home is not None and first_root is None and fingerprint is None:
+        state = memory.load(home / MEMORY)
+        if state is None:
+            raise TrustError(
+                "trust-not-begun",
+                "this home trusts nobody yet",
+                where=str(home / MEMORY),
+                hint="dryport site trust SITE.yaml --root 1.root.json --fingerprint sha256:...",
+            )
+        return state
+    if home is None and first_root is not None and fingerprint is not None:
+        try:
+            with first_root.open("rb") as file:
+                data = file.read(1 << 20)  # more than the largest root, so that a larger one is refused as such
+            digest = Digest.parse(fingerprint)
+        except OSError as error:
+            raise UsageError("file-unreadable", error.strerror or str(error), where=str(first_root)) from error
+        except ValueError as error:
+            raise UsageError("fingerprint-malformed", str(error), expected="sha256:<64 hex digits>") from error
+        return TrustState.begin(data, digest)
+    if home is None and first_root is None and fingerprint is None:
+        return None
+    raise UsageError("trust-ambiguous", "give either --home, or --root together with --fingerprint")
