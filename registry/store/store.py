@@ -111,7 +111,7 @@ class Store:
         return size is not None and self._files.holds(digest, size)
 
     def put_blob(self, repository: str, digest: Digest, chunks: Iterable[bytes]) -> None:
-        """Store a blob durably. Raises DigestMismatchError and then shows nothing; raises OSError if the disk refuses."""
+        """Store a blob durably. Raises DigestMismatchError and shows nothing then; OSError if the disk refuses."""
         repository_name(repository)
         self._index.add_blob(repository, digest, self._files.write(digest, chunks))
 

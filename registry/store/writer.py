@@ -89,7 +89,7 @@ class Writer:
         self.close()
 
     def commit(self, digest: Digest) -> int:
-        """Make the bytes a blob of the repository and return its size. Raises DigestMismatchError; the session is over."""
+        """Make the bytes a blob of the repository and return its size. Raises DigestMismatchError; it is over then."""
         running = self._running
         if running.algorithm != digest.algorithm:  # not announced when the upload began
             running = Running.of_file(digest.algorithm, self._handle)

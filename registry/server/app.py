@@ -1,0 +1,110 @@
+"""The registry as a plain ASGI application: find the route, ask who it is, check the grant, answer.
+
+Nothing is served before that order is through; what a table row does not grant is denied. No answer tells whether
+something exists that the caller may not pull.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Sequence
+
+from registry.content import ContentSource
+from registry.oci.reference import repository_name
+from registry.server.auth import CHALLENGE, Access, Identity, refusal
+from registry.server.context import Call, Registry
+from registry.server.exchange import (
+    Answer,
+    ASGIApp,
+    DamagedError,
+    DisconnectedError,
+    Receive,
+    Request,
+    Scope,
+    Send,
+    reply,
+)
+from registry.server.routes import NAME, Match, Permission, Route, match
+from registry.server.settings import Settings
+from registry.server.sources import Sources
+from registry.server.threads import Threads
+from registry.server.wire import Refusal
+from registry.store.store import Store
+
+log = logging.getLogger("dryport.registry")
+API_VERSION = {"Docker-Distribution-API-Version": "registry/2.0"}
+
+
+class Application:
+    """One registry: a store, mounted content, or both."""
+
+    def __init__(self, settings: Settings, store: Store | None, mounts: Sequence[ContentSource]) -> None:
+        threads = Threads()
+        sources = Sources([*([store] if store else []), *mounts])
+        self._registry = Registry(settings, store, sources, threads)
+        self._access = Access(settings.users, threads, anonymous_pull=settings.anonymous_pull)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        request = Request(scope["method"], "", {}, {}, receive)
+        try:
+            request = Request.of(scope, receive)
+            answer = await self._answer(request)
+        except DisconnectedError:
+            return
+        except Refusal as error:
+            answer = Answer.of(error)
+        except Exception as error:  # noqa: BLE001 - the rim of the server: whatever it is, a client gets an answer
+            answer = _failed(request, error)
+        answer.headers |= API_VERSION
+        try:
+            await reply(request, answer, send, self._registry.threads)
+        except DamagedError as error:
+            await reply(request, _failed(request, error), send, self._registry.threads)
+
+    async def _answer(self, request: Request) -> Answer:
+        found = match(request.path)
+        if found is None:
+            raise Refusal("UNSUPPORTED", "there is no such path", status=404)
+        route = found.routes.get(request.method)
+        if route is None:
+            raise Refusal("UNSUPPORTED", "the method is not allowed", headers={"Allow": ", ".join(found.routes)})
+        identity = await self._identify(route, request)
+        repository = _repository(found)
+        if repository and not identity.may(route.permission.value, repository):
+            raise refusal("credentials are required") if not identity.name else Refusal("DENIED", "this is not allowed")
+        answer = await route.handler(Call(self._registry, request, identity, repository, found.argument))
+        if request.path == "/v2/" and self._access.is_open:
+            answer.headers |= CHALLENGE  # so that a client that wants to push knows how to log in
+        return answer
+
+    async def _identify(self, route: Route, request: Request) -> Identity:
+        if route.permission is Permission.NONE:
+            return Identity("", ())
+        return await self._access.identify(request.headers)
+
+
+def _repository(found: Match) -> str:
+    """Return the repository's name. Raises Refusal for what is none: encoded, dotted, empty, too long."""
+    if not found.repository and NAME not in next(iter(found.routes.values())).path:
+        return ""
+    try:
+        return repository_name(found.repository)
+    except ValueError as error:
+        raise Refusal("NAME_INVALID", "this is not a repository's name") from error
+
+
+def _failed(request: Request, error: Exception) -> Answer:
+    """Return the answer to what is the server's fault; the log alone says what it was."""
+    log.error("%s %s failed", request.method, request.path[:300], exc_info=error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Answer.of(Refusal("UNSUPPORTED", "the registry's disk is full", status=507))
+    return Answer.of(Refusal("UNSUPPORTED", "the registry failed; its log says why", status=500))
+
+
+def application(settings: Settings, store: Store | None, mounts: Sequence[ContentSource]) -> ASGIApp:
+    """Return the registry's ASGI application. Raises SiteError if the users file cannot be read."""
+    return Application(settings, store, mounts)

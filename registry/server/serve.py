@@ -1,0 +1,134 @@
+"""Runs the application with uvicorn: in the foreground as a service, or in a background thread for a piece of work.
+
+>>> with Running(Settings(users=path), store, mounts=[]) as server:
+...     print(server.url)
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Self
+
+import uvicorn
+
+from registry.content import ContentSource
+from registry.errors import SiteError
+from registry.server.app import application
+from registry.server.settings import Settings
+from registry.store.store import Store
+
+BACKLOG = 2048
+START_SECONDS = 30.0
+STOP_SECONDS = 10
+IDLE_SECONDS = 75
+"""Longer than clients keep idle connections, so that it is they who close."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which ends on SIGTERM and SIGINT and then returns, instead of raising the signal again."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._end) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        self.handle_exit(number, frame)
+
+
+class Running:
+    """A server in a background thread, as a context manager."""
+
+    def __init__(self, settings: Settings, store: Store | None, mounts: Sequence[ContentSource] = ()) -> None:
+        self._server, self._socket = _prepare(settings, store, mounts)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="registry", daemon=True)
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - a question
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"{'https' if settings.certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        for _ in range(int(START_SECONDS * 100)):
+            if self._server.started:
+                return self
+            self._thread.join(0.01)
+            if not self._thread.is_alive():
+                break
+        self.stop()
+        raise SiteError("registry-not-started", "the registry's server did not start", where=self.url)
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the server; running answers get a moment to finish."""
+        self._server.should_exit = True
+        if self._thread.ident is not None:
+            self._thread.join(STOP_SECONDS + 5)
+        self._socket.close()
+
+
+def serve(settings: Settings, store: Store | None, mounts: Sequence[ContentSource] = ()) -> None:
+    """Serve until SIGTERM or SIGINT, then return. Raises SiteError if it cannot listen."""
+    server, listener = _prepare(settings, store, mounts)
+    with listener:
+        server.run([listener])
+
+
+def _prepare(
+    settings: Settings, store: Store | None, mounts: Sequence[ContentSource]
+) -> tuple[uvicorn.Server, socket.socket]:
+    config = uvicorn.Config(
+        application(settings, store, mounts),
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # who is asked by which name is told by settings, never by a client's header
+        server_header=False,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        ssl_certfile=settings.certificate,
+        ssl_keyfile=settings.key,
+    )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise SiteError(
+            "certificate-unusable",
+            "the certificate and its key cannot be used",
+            where=f"{settings.certificate}, {settings.key}",
+            seen=str(error),
+            hint="give a PEM certificate chain and the unencrypted PEM key that belongs to it",
+        ) from error
+    return _Server(config), _listen(settings)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise SiteError(
+            "address-unusable",
+            "the registry cannot listen on this address",
+            where=f"{settings.host}:{settings.port}",
+            seen=str(error),
+            hint="end what uses the port, or listen elsewhere",
+        ) from error

@@ -1,0 +1,58 @@
+"""Everything one server shows, as one ContentSource: its own store first, then what is mounted, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from registry.content import Content, ContentSource
+from registry.oci.descriptor import Descriptor
+from registry.oci.digest import Digest
+
+
+class Sources:
+    """The union of several sources; the first that knows an answer gives it."""
+
+    def __init__(self, sources: Sequence[ContentSource]) -> None:
+        self._sources = tuple(sources)
+
+    def repositories(self) -> Sequence[str]:
+        """Return every repository's name, sorted."""
+        return sorted({name for source in self._sources for name in source.repositories()})
+
+    def tags(self, repository: str) -> Sequence[str]:
+        """Return a repository's tags, sorted by their bytes."""
+        return sorted({tag for source in self._sources for tag in source.tags(repository)})
+
+    def resolve(self, repository: str, tag: str) -> Descriptor | None:
+        """Return the manifest that a tag names."""
+        for source in self._sources:
+            if found := source.resolve(repository, tag):
+                return found
+        return None
+
+    def manifest(self, repository: str, digest: Digest) -> tuple[bytes, str] | None:
+        """Return a manifest's exact bytes and its media type."""
+        for source in self._sources:
+            if found := source.manifest(repository, digest):
+                return found
+        return None
+
+    def blob(self, repository: str, digest: Digest) -> Content | None:
+        """Open a blob that the repository holds."""
+        for source in self._sources:
+            if found := source.blob(repository, digest):
+                return found
+        return None
+
+    def referrers(self, repository: str, subject: Digest) -> Sequence[Descriptor]:
+        """Return the manifests whose subject is `subject`, each once."""
+        found = {item.digest: item for source in self._sources for item in source.referrers(repository, subject)}
+        return [found[digest] for digest in sorted(found)]
+
+    def is_absent(self, repository: str, digest: Digest) -> bool:
+        """Say whether content is left out on purpose, and nobody has it."""
+        return any(source.is_absent(repository, digest) for source in self._sources)
+
+    def has_repository(self, name: str) -> bool:
+        """Say whether any source has this repository."""
+        return any(name in source.repositories() for source in self._sources)

@@ -1,0 +1,35 @@
+"""Where blocking work runs, so that the event loop never waits for a disk, a lock or a hash.
+
+Three small pools: long reads cannot hold up the index, and guessing passwords cannot hold up either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+READERS, KEEPERS, HASHERS = 8, 8, 2
+
+
+class Threads:
+    """The pools of one application."""
+
+    def __init__(self) -> None:
+        self._readers = ThreadPoolExecutor(READERS, "read")
+        self._keepers = ThreadPoolExecutor(KEEPERS, "store")
+        self._hashers = ThreadPoolExecutor(HASHERS, "password")
+
+    def read(self, call: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+        """Begin to read content."""
+        return asyncio.get_running_loop().run_in_executor(self._readers, call, *arguments)
+
+    def keep(self, call: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+        """Begin to ask or change the store."""
+        return asyncio.get_running_loop().run_in_executor(self._keepers, call, *arguments)
+
+    def hash(self, call: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+        """Begin to check a password."""
+        return asyncio.get_running_loop().run_in_executor(self._hashers, call, *arguments)
