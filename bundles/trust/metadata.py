@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TypeVar
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from securesystemslib.signer import Key, SSlibKey
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
@@ -125,7 +126,10 @@ def material(key: Key) -> bytes:
     public = key.keyval["public"]
     if key.keytype == "ed25519":
         return bytes.fromhex(public)
-    return load_pem_public_key(public.encode()).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    try:
+        return load_pem_public_key(public.encode()).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except UnsupportedAlgorithm as error:
+        raise ValueError(str(error)) from error
 
 
 def _parse(data: bytes, kind: type[Kind]) -> Metadata[Kind]:

@@ -135,7 +135,7 @@ def sign_release(
     a root that expires before the release's best-before.
     """
     chain = sorted((read("root", root, Root).signed.version, root) for root in roots)
-    if [version for version, _ in chain] != list(range(1, len(chain) + 1)) or not signers:
+    if not chain or not signers or [version for version, _ in chain] != list(range(1, len(chain) + 1)):
         raise TrustError(
             "root-chain-gap" if signers else "release-below-threshold",
             "a release needs every root from 1 on, and at least one release key",

@@ -1,0 +1,270 @@
+"""Who signed: every way to a bundle that too few of the right keys vouch for, and its honest twin."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from securesystemslib.signer import CryptoSigner
+
+from bundles.trust.verify import judge
+from registry.errors import TrustError
+from tests.attacks.publisher import NOW, Publisher, Region, keys, plainly_signed, refused, resign_same, resigned
+
+ROLES = ("timestamp", "snapshot", "targets")
+
+
+def test_an_honestly_signed_bundle_is_accepted_and_says_what_was_signed():
+    publisher = Publisher()
+    region, index = publisher.bundle(7)
+    state, release, warnings = judge(region, index, publisher.begin(), now=NOW)
+    assert (release.product, release.version, release.sequence) == ("quickstart", "1.0.7", 7)
+    assert release.index.matches(index)
+    assert release.index_size == len(index)
+    assert state.accepted == {"quickstart": (7, release.index)}
+    assert warnings == ()
+
+
+@pytest.mark.parametrize("region", [{}, {"metadata/pad": b""}])
+def test_an_unsigned_bundle_is_refused_as_unsigned(region: Region):
+    error = refused(region, b"{}", Publisher().begin())
+    assert error.reference == "bundle-unsigned"
+    assert "dryport bundle sign" in error.hint
+
+
+@pytest.mark.parametrize("name", [f"metadata/{role}.json" for role in ROLES] + ["metadata/index.json.sig"])
+def test_a_bundle_without_one_of_the_signed_files_is_refused(name: str):
+    publisher = Publisher()
+    region, index = publisher.bundle()
+    del region[name]
+    error = refused(region, index, publisher.begin())
+    assert error.reference == "metadata-incomplete"
+    assert name in error.seen
+
+
+def test_a_file_that_nobody_expects_between_the_metadata_is_refused():
+    publisher = Publisher()
+    region, index = publisher.bundle()
+    error = refused({**region, "metadata/extra.json": b"{}"}, index, publisher.begin())
+    assert error.reference == "metadata-unexpected"
+
+
+def test_a_release_signed_by_a_key_the_root_does_not_name_is_refused_with_both_key_ids():
+    publisher, stranger = Publisher(), Publisher()
+    region, index = publisher.bundle()
+    theirs, _ = stranger.bundle()
+    root = {"metadata/1.root.json": region["metadata/1.root.json"]}
+    error = refused({**theirs, **root}, index, publisher.begin())
+    assert error.reference == "release-key-unknown"
+    assert publisher.release[0].public_key.keyid[:12] in error.expected
+    assert stranger.release[0].public_key.keyid[:12] in error.seen
+
+
+def test_a_complete_bundle_of_another_root_of_trust_is_refused():
+    publisher, stranger = Publisher(), Publisher()
+    region, index = stranger.bundle()
+    assert refused(region, index, publisher.begin()).reference == "root-differs"
+    judge(region, index, stranger.begin(), now=NOW)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_one_signature_where_two_are_needed_is_refused_for_every_role(role: str):
+    publisher = Publisher(release_keys=3, release_threshold=2)
+    region, index = publisher.bundle()
+    alone = resigned(region, role, lambda _: None, publisher.release[:1], rebind=False)
+    error = refused(alone, index, publisher.begin())
+    assert error.reference == "release-below-threshold"
+    assert error.where == f"metadata/{role}.json"
+    assert error.expected.startswith("2 of the")
+    two_others, index = publisher.bundle(signers=publisher.release[1:])
+    judge(two_others, index, publisher.begin(), now=NOW)
+
+
+def test_the_signer_is_told_when_too_few_keys_sign():
+    publisher = Publisher(release_keys=2, release_threshold=2)
+    with pytest.raises(TrustError) as caught:
+        publisher.bundle(signers=publisher.release[:1])
+    assert caught.value.reference == "release-below-threshold"
+    publisher.bundle(signers=publisher.release)
+
+
+def test_one_key_that_signed_twice_counts_once():
+    publisher = Publisher(release_keys=2, release_threshold=2)
+    region, index = publisher.bundle()
+    name = "metadata/timestamp.json"
+
+    def again(signatures: list[dict[str, str]]) -> list[dict[str, str]]:
+        return [signatures[0], signatures[0]]
+
+    def under_another_id(signatures: list[dict[str, str]]) -> list[dict[str, str]]:
+        return [signatures[0], {**signatures[0], "keyid": signatures[1]["keyid"]}]
+
+    assert refused({**region, name: resign_same(region[name], again)}, index, publisher.begin()).reference in (
+        "metadata-malformed",
+        "release-below-threshold",
+    )
+    copied = {**region, name: resign_same(region[name], under_another_id)}
+    assert refused(copied, index, publisher.begin()).reference == "signature-invalid"
+    judge(region, index, publisher.begin(), now=NOW)
+
+
+@pytest.mark.parametrize("name", ["1.root.json", *[f"{role}.json" for role in ROLES], "index.json.sig"])
+def test_no_flipped_bit_in_any_metadata_file_is_accepted(name: str):
+    publisher = Publisher()
+    region, index = publisher.bundle()
+    state = publisher.begin()
+    data = region[f"metadata/{name}"]
+    chance = random.Random(name)  # noqa: S311 - the same flips on every run
+    for at in chance.sample(range(len(data)), min(len(data), 250)):
+        flipped = bytearray(data)
+        flipped[at] ^= 1 << chance.randrange(8)
+        refused({**region, f"metadata/{name}": bytes(flipped)}, index, state)
+    judge(region, index, state, now=NOW)
+
+
+def test_no_cut_off_metadata_file_is_accepted():
+    publisher = Publisher()
+    region, index = publisher.bundle()
+    for name, data in region.items():
+        for length in (0, 1, len(data) // 2, len(data) - 1):
+            refused({**region, name: data[:length]}, index, publisher.begin())
+
+
+def test_a_flipped_byte_in_the_index_is_refused_with_both_digests():
+    publisher = Publisher()
+    region, index = publisher.bundle()
+    error = refused(region, index.replace(b"release", b"releasf"), publisher.begin())
+    assert error.reference == "index-mismatch"
+    assert "sha256:" in error.expected
+    assert "sha256:" in error.seen
+
+
+def test_a_plain_signature_of_another_index_is_refused_though_tuf_would_not_look_at_it():
+    publisher = Publisher()
+    region, index = publisher.bundle()
+    other = plainly_signed(region, b"another index", publisher.release[0])
+    assert refused(other, index, publisher.begin()).reference == "signature-invalid"
+    by_a_person = plainly_signed(region, index, publisher.people[0])
+    assert refused(by_a_person, index, publisher.begin()).reference == "signature-invalid"
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("1.root.json", 512_001), ("timestamp.json", 16_385), ("snapshot.json", 65_537), ("targets.json", (1 << 20) + 1)],
+)
+def test_metadata_larger_than_it_can_be_is_refused_before_it_is_read(name: str, size: int):
+    publisher = Publisher()
+    region, index = publisher.bundle()
+    padded = region[f"metadata/{name}"].ljust(size)
+    assert refused({**region, f"metadata/{name}": padded}, index, publisher.begin()).reference == "metadata-too-large"
+    signature = region["metadata/index.json.sig"].ljust(513)
+    error = refused({**region, "metadata/index.json.sig": signature}, index, publisher.begin())
+    assert error.reference == "metadata-too-large"
+    at_the_limit = {**region, f"metadata/{name}": region[f"metadata/{name}"].ljust(size - 1)}
+    if name in ("1.root.json", "timestamp.json"):  # the others are bound by their length
+        judge(at_the_limit, index, publisher.begin(), now=NOW)
+    else:
+        assert refused(at_the_limit, index, publisher.begin()).reference == "metadata-mixed"
+
+
+def test_a_document_with_two_meanings_is_refused_before_its_signature_is_looked_at():
+    publisher = Publisher()
+    region, index = publisher.bundle()
+    name = "metadata/timestamp.json"
+    twice = region[name].replace(b'{"signatures"', b'{"signatures":[],"signatures"', 1)
+    error = refused({**region, name: twice}, index, publisher.begin())
+    assert error.reference == "metadata-malformed"
+    assert "duplicate" in error.message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda one: one.update(version=1.0),
+        lambda one: one.update(version=True),
+        lambda one: one.update(version="1"),
+        lambda one: one.update(version=0),
+        lambda one: one.update(spec_version="2.0.0"),
+        lambda one: one.update(expires="soon"),
+        lambda one: one.update(_type="snapshot"),
+        lambda one: one.update(targets=[]),
+        lambda one: one.update(targets={"index.json": {"length": -1, "hashes": {}}}),
+    ],
+)
+def test_targets_of_a_wrong_form_are_refused_with_a_reference_and_no_traceback(
+    change: Callable[[dict[str, Any]], object],
+):
+    publisher = Publisher()
+    region, index = publisher.bundle()
+    value = json.loads(region["metadata/targets.json"])
+    change(value["signed"])
+    error = refused({**region, "metadata/targets.json": json.dumps(value).encode()}, index, publisher.begin())
+    assert error.reference == "metadata-malformed"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda said: said.update(sequence="7"),
+        lambda said: said.update(sequence=True),
+        lambda said: said.update(sequence=0),
+        lambda said: said.update(surprise=1),
+        lambda said: said.pop("product"),
+        lambda said: said.update(product="../etc"),
+        lambda said: said.update(version="1.0"),
+        lambda said: said.update(platforms=[]),
+        lambda said: said.update(platforms=["linux/amd64", "linux/amd64"]),
+        lambda said: said.update(platforms="linux/amd64"),
+        lambda said: said.update(issued="2031-06-01"),
+        lambda said: said.update(issued="2031-6-1T00:00:00Z"),
+        lambda said: said.update(bestBefore="2031-13-01T00:00:00Z"),
+        lambda said: said.update(bestBefore="2001-01-01T00:00:00Z"),
+        lambda said: said.update(apiVersion="dryport/v2"),
+        lambda said: said.clear(),
+    ],
+)
+def test_a_statement_of_a_wrong_form_is_refused_even_if_the_right_key_signed_it(
+    change: Callable[[dict[str, Any]], object],
+):
+    publisher = Publisher()
+    region, index = publisher.bundle()
+    wrong = resigned(region, "targets", lambda one: change(one["targets"]["index.json"]["custom"]), publisher.release)
+    assert refused(wrong, index, publisher.begin()).reference == "statement-invalid"
+    unchanged = resigned(region, "targets", lambda _: None, publisher.release)
+    judge(unchanged, index, publisher.begin(), now=NOW)
+
+
+def test_a_second_target_or_none_at_all_is_refused_even_if_the_right_key_signed_it():
+    publisher = Publisher()
+    region, index = publisher.bundle()
+
+    def more(one: dict[str, Any]) -> None:
+        one["targets"]["other.json"] = one["targets"]["index.json"]
+
+    for change in (more, lambda one: one["targets"].clear()):
+        wrong = resigned(region, "targets", change, publisher.release)
+        assert refused(wrong, index, publisher.begin()).reference == "metadata-mixed"
+
+
+def test_an_index_named_by_a_weak_digest_alone_is_refused():
+    publisher = Publisher()
+    region, index = publisher.bundle()
+
+    def weaken(one: dict[str, Any]) -> None:
+        one["targets"]["index.json"]["hashes"] = {"md5": "0" * 32}
+
+    assert refused(resigned(region, "targets", weaken, publisher.release), index, publisher.begin()).reference == (
+        "index-mismatch"
+    )
+
+
+def test_an_rsa_key_in_a_root_is_refused_as_a_kind_that_is_not_accepted():
+    publisher = Publisher()
+    publisher.release = [CryptoSigner.generate_rsa()]
+    with pytest.raises(ValueError, match="not accepted"):
+        publisher.rotate()
+    publisher.release = keys(1)
+    publisher.rotate()
