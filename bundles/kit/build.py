@@ -54,7 +54,7 @@ class Kit:
 def build_kit(project: Path, out: Path, progress: Progress, *, platform: str = "linux/amd64") -> Kit:
     """Build the kit of a checkout into the folder `out`; a kit of the same name there is replaced."""
     version, lock = _project(project)
-    packages.check_builder()
+    packages.check_builder(platform)
     top = f"dryport-kit-{version}"
     final = out / f"{top}-{platform.replace('/', '-')}.tar"
     with (

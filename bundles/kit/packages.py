@@ -32,8 +32,10 @@ EPOCH = 315532800
 MINUTES = 30
 
 
-def check_builder() -> None:
-    """Say what this Python environment lacks for building a kit. Raises SiteError."""
+def check_builder(platform: str) -> None:
+    """Raise UsageError for a platform nobody has a kit for, SiteError if this Python environment cannot build one."""
+    if platform not in MACHINES:
+        raise UsageError("kit-platform", f"no kit for {platform}", expected=" or ".join(MACHINES))
     if sys.version_info[:2] != PYTHON:
         raise SiteError(
             "kit-python",
@@ -64,8 +66,6 @@ def build_wheel(project: Path, folder: Path) -> Path:
 
 def install(lock: Path, wheel: Path, scratch: Path, platform: str) -> Path:
     """Install the locked packages and `wheel` into a new folder, for `platform`."""
-    if platform not in MACHINES:
-        raise UsageError("kit-platform", f"no kit for {platform}", expected=" or ".join(MACHINES))
     lib, own = scratch / "lib", scratch / "own.txt"
     name, version = wheel.name.split("-")[:2]
     # By name and hash, not by path: pip writes a path given to it into the installed package.
