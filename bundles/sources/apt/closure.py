@@ -23,6 +23,8 @@ from registry.oci.digest import Digest
 ARTIFACT_TYPE = "application/vnd.dryport.apt.v1"
 INDEX_LAYER = "application/vnd.dryport.apt.v1.index"
 PACKAGE_LAYER = "application/vnd.debian.binary-package"
+_PREFIX = "dev.dryport.apt"
+"""Annotations that tell a site how to use the repository, and which packages it was made for."""
 
 
 def resolve(entry: AptEntry, version: str, inputs: Inputs) -> LockedArtifact:
@@ -39,7 +41,7 @@ def resolve(entry: AptEntry, version: str, inputs: Inputs) -> LockedArtifact:
     layers = [
         Layer.text(f"{at}/Release", release, INDEX_LAYER),
         Layer.text(f"{at}/{repository.packages_path(entry.architecture)}", packages, INDEX_LAYER),
-        *(_package(choice, one, apt) for choice, one in zip(choices, fields, strict=True)),
+        *(package_layer(choice, one, apt) for choice, one in zip(choices, fields, strict=True)),
     ]
     return made(
         "apt",
@@ -54,10 +56,6 @@ def resolve(entry: AptEntry, version: str, inputs: Inputs) -> LockedArtifact:
         },
         title=f"{', '.join(entry.packages)}: {len(choices)} Debian packages",
     )
-
-
-_PREFIX = "dev.dryport.apt"
-"""Annotations that tell a site how to use the repository, and which packages it was made for."""
 
 
 def _base(entry: AptEntry, apt: PrivateApt, inputs: Inputs) -> tuple[stanza.Stanza, ...]:
@@ -82,7 +80,8 @@ def _check_named(entry: AptEntry, held: set[str]) -> None:
         )
 
 
-def _package(choice: Choice, fields: stanza.Stanza, apt: PrivateApt) -> Layer:
+def package_layer(choice: Choice, fields: stanza.Stanza, apt: PrivateApt) -> Layer:
+    """Return a chosen package as a layer, with its path in our repository as title."""
     digest = Digest("sha256", fields["SHA256"])
     blob = LockedBlob(digest=digest, size=int(fields["Size"]), media_type=PACKAGE_LAYER, origin=_origin(choice, apt))
     return Layer(repository.pool_name(fields), blob)

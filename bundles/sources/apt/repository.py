@@ -19,10 +19,10 @@ from bundles.sources.apt import stanza
 SUITE = "dryport"
 COMPONENT = "main"
 # Fields by which packages are chosen and installed, in the order of apt's own lists. Left out: weaker hashes, tags,
-# and addresses (Homepage), which mean nothing behind the gap.
+# and addresses (Maintainer, Homepage), which mean nothing behind the gap.
 _FIELDS = (
     "Package", "Source", "Version", "Architecture", "Essential", "Protected", "Important", "Multi-Arch", "Priority",
-    "Section", "Maintainer", "Installed-Size", "Provides", "Pre-Depends", "Depends", "Recommends", "Suggests",
+    "Section", "Installed-Size", "Provides", "Pre-Depends", "Depends", "Recommends", "Suggests",
     "Enhances", "Breaks", "Conflicts", "Replaces", "Built-Using", "Description", "Filename", "Size", "SHA256",
 )  # fmt: skip
 
