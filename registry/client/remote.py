@@ -16,6 +16,7 @@ from urllib.parse import urljoin, urlsplit
 
 from urllib3 import HTTPHeaderDict
 
+from registry.client.credentials import origin
 from registry.client.ranges import RemoteBlob
 from registry.client.transport import DEFAULT, Limits, Transport
 from registry.content import Content
@@ -175,8 +176,12 @@ class RemoteRegistry:
         target, _, parameters = link.partition(">")
         if "next" not in parameters or not target.lstrip().startswith("<"):
             return path
-        url = urlsplit(urljoin(self.url + path, target.lstrip()[1:]))
-        if f"{url.scheme}://{url.netloc}".rstrip("/") not in {self.url, self.url.removesuffix(":443")}:
+        try:
+            url = urlsplit(urljoin(self.url + path, target.lstrip()[1:]))
+            is_ours = origin(url.scheme, url.hostname, url.port) == self.url
+        except ValueError:
+            url, is_ours = urlsplit(""), False
+        if not is_ours:
             raise RemoteError(
                 "registry-answer", "the next page lies on another server", where=self.url, seen=link[:200]
             )

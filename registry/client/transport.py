@@ -220,8 +220,9 @@ def _bounded(response: BaseHTTPResponse, limit: int, where: str) -> bytes:
 
 
 def _redirected(url: str, location: str) -> str:
-    target = urljoin(url, location)
+    target = ""
     try:
+        target = urljoin(url, location)
         parts = urlsplit(target)
         usable = parts.scheme == "https" and parts.hostname and parts.username is None and (parts.port or 443)
     except ValueError:
