@@ -13,6 +13,8 @@ from typing import TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from securesystemslib.exceptions import FormatError
+from securesystemslib.formats import encode_canonical
 from securesystemslib.signer import Key, SSlibKey
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 from tuf.api.serialization import SerializationError
@@ -50,7 +52,7 @@ def read(name: str, data: bytes, kind: type[Kind]) -> Metadata[Kind]:
     bounded(name, data, getattr(LIMITS, kind.type))
     try:
         return _parse(data, kind)
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, SerializationError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, FormatError, SerializationError) as error:
         raise TrustError(
             "metadata-malformed",
             f"{name} is not TUF {kind.type} metadata: {error}",
@@ -133,14 +135,17 @@ def material(key: Key) -> bytes:
 
 
 def _parse(data: bytes, kind: type[Kind]) -> Metadata[Kind]:
-    metadata: Metadata[Kind] = Metadata.from_dict(strictjson.loads(data))
+    value = strictjson.loads(data)
+    spelled = str(encode_canonical(value["signed"])).encode()
+    metadata: Metadata[Kind] = Metadata.from_dict(value)
     if metadata.signed.type != kind.type:
         raise ValueError(f"it says it is {metadata.signed.type}")
     if type(metadata.signed.version) is not int:
         raise ValueError("version is not a whole number")
     if not all(_SIGNATURE.fullmatch(one.signature) for one in metadata.signatures.values()):
         raise ValueError("a signature is not lower-case hexadecimal")
-    _ = metadata.signed_bytes  # it has a canonical form
+    if metadata.signed_bytes != spelled:  # python-tuf would verify its own spelling (of a time, say), not the file's
+        raise ValueError("it is not spelled as it was signed")
     if isinstance(metadata.signed, Root):
         _check_keys(metadata.signed)
     return metadata

@@ -189,6 +189,7 @@ def test_a_document_with_two_meanings_is_refused_before_its_signature_is_looked_
         lambda one: one.update(version=0),
         lambda one: one.update(spec_version="2.0.0"),
         lambda one: one.update(expires="soon"),
+        lambda one: one.update(expires=one["expires"].lower()),
         lambda one: one.update(_type="snapshot"),
         lambda one: one.update(targets=[]),
         lambda one: one.update(targets={"index.json": {"length": -1, "hashes": {}}}),
