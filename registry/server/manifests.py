@@ -43,7 +43,7 @@ def _find(call: Call) -> tuple[Digest, tuple[bytes, str]]:
     if digest is None or found is None:
         is_absent = digest is not None and sources.is_absent(call.repository, digest)
         reason = "the manifest was left out on purpose" if is_absent else "the repository has no such manifest"
-        raise Refusal("MANIFEST_UNKNOWN", reason, detail={"reference": call.argument})
+        raise Refusal("MANIFEST_UNKNOWN", reason, detail={"reference": call.argument, "absent": is_absent})
     return digest, found
 
 

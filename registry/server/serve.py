@@ -10,7 +10,7 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Self
@@ -32,6 +32,13 @@ IDLE_SECONDS = 75
 
 class _Server(uvicorn.Server):
     """uvicorn's server, which ends on SIGTERM and SIGINT and then returns, instead of raising the signal again."""
+
+    on_ready: Callable[[], None] = staticmethod(lambda: None)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self.on_ready()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -55,9 +62,8 @@ class Running:
     def __init__(self, settings: Settings, store: Store | None, mounts: Sequence[ContentSource] = ()) -> None:
         self._server, self._socket = _prepare(settings, store, mounts)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="registry", daemon=True)
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - a question
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"{'https' if settings.certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{self.port}"
+        self.url = _url(settings, self.port)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -81,16 +87,20 @@ class Running:
         self._socket.close()
 
 
-def serve(settings: Settings, store: Store | None, mounts: Sequence[ContentSource] = ()) -> None:
-    """Serve until SIGTERM or SIGINT, then return. Raises SiteError if it cannot listen."""
+def serve(
+    settings: Settings,
+    store: Store | None,
+    mounts: Sequence[ContentSource] = (),
+    on_ready: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then return; `on_ready` is told the URL. Raises SiteError if it cannot listen."""
     server, listener = _prepare(settings, store, mounts)
+    server.on_ready = lambda: on_ready(_url(settings, listener.getsockname()[1]))
     with listener:
         server.run([listener])
 
 
-def _prepare(
-    settings: Settings, store: Store | None, mounts: Sequence[ContentSource]
-) -> tuple[uvicorn.Server, socket.socket]:
+def _prepare(settings: Settings, store: Store | None, mounts: Sequence[ContentSource]) -> tuple[_Server, socket.socket]:
     config = uvicorn.Config(
         application(settings, store, mounts),
         loop="uvloop",
@@ -118,6 +128,11 @@ def _prepare(
             hint="give a PEM certificate chain and the unencrypted PEM key that belongs to it",
         ) from error
     return _Server(config), _listen(settings)
+
+
+def _url(settings: Settings, port: int) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - a question
+    return f"{'https' if settings.certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _listen(settings: Settings) -> socket.socket:
