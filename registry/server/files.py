@@ -26,8 +26,9 @@ Split = tuple[str, Digest | str, str]
 
 async def get(call: Call) -> Answer:
     """Answer the layer whose title is the path."""
-    allowed = [split for split in _splits(call.argument) if call.identity.may("pull", split[0])]
-    if not allowed:
+    splits = list(_splits(call.argument))
+    allowed = [split for split in splits if call.identity.may("pull", split[0])]
+    if splits and not allowed:
         raise Refusal("DENIED", "this is not allowed")
     found = await call.registry.threads.keep(_find, call.registry.sources, allowed)
     if found is None:
