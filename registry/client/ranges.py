@@ -13,7 +13,7 @@ from typing import Self
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
-from registry.client.transport import Transport, discard
+from registry.client.transport import MISSING, Transport, discard
 from registry.errors import RemoteError
 
 PROGRESS = 1 << 20
@@ -38,7 +38,8 @@ class RemoteBlob:
     def open(cls, transport: Transport, path: str, scope: str) -> Self | None:
         """Return the blob, or None if the registry does not have it."""
         response = transport.open(path, scope=scope)
-        if response is None:
+        if response.status == MISSING:
+            discard(response)
             return None
         length = response.headers.get("Content-Length", "")
         # A body of unknown length may have no end: OCI registries announce it (distribution-spec end-2, MUST).
@@ -80,7 +81,8 @@ class RemoteBlob:
         self.close()
         self.resumed_at = offset
         response = self.transport.open(self.path, scope=self.scope, headers={"Range": f"bytes={offset}-"})
-        if response is None:
+        if response.status == MISSING:
+            discard(response)
             raise RemoteError(
                 "blob-missing", "a blob vanished while it was read", where=self.transport.origin + self.path
             )

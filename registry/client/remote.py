@@ -115,9 +115,14 @@ class RemoteRegistry:
             return ()
         return list(self._children(fallback[0], path))
 
-    def is_absent(self, repository: str, digest: Digest) -> bool:  # noqa: ARG002
-        """Say no: a registry over HTTP does not tell what it lacks on purpose."""
-        return False
+    def is_absent(self, repository: str, digest: Digest) -> bool:
+        """Say whether the registry says so; dryport's does, in the detail of its 404."""
+        path = f"/v2/{repository_name(repository)}/manifests/{digest}"
+        try:
+            said = strictjson.loads(self._transport.reason_missing(path, scope=_pull(repository)) or b"{}")
+            return said["errors"][0]["detail"]["absent"] is True
+        except (ValueError, KeyError, IndexError, TypeError):
+            return False
 
     def _manifest(self, repository: str, reference: str) -> tuple[bytes, str, Digest | None] | None:
         path = f"/v2/{repository_name(repository)}/manifests/{reference}"

@@ -27,7 +27,8 @@ from registry.errors import RemoteError, SiteError, UsageError
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
-GOOD = frozenset({200, 206})
+MISSING = 404
+ANSWERS = frozenset({200, 206, MISSING})
 LEFTOVER_BYTES = 16 << 10
 
 
@@ -71,18 +72,15 @@ class Transport:
         self._pools.clear()
 
     @contextmanager
-    def get(
-        self, path: str, *, scope: str, headers: Mapping[str, str] | None = None
-    ) -> Iterator[BaseHTTPResponse | None]:
-        """Give the answer to a GET, its body unread; None stands for 404. Raises RemoteError for anything else."""
+    def get(self, path: str, *, scope: str, headers: Mapping[str, str] | None = None) -> Iterator[BaseHTTPResponse]:
+        """Give the answer to a GET, its body unread: 200, 206 or 404. Raises RemoteError for anything else."""
         response = self.open(path, scope=scope, headers=headers)
         try:
             yield response
         finally:
-            if response is not None:
-                discard(response)
+            discard(response)
 
-    def open(self, path: str, *, scope: str, headers: Mapping[str, str] | None = None) -> BaseHTTPResponse | None:
+    def open(self, path: str, *, scope: str, headers: Mapping[str, str] | None = None) -> BaseHTTPResponse:
         """Return what `get` gives; the caller must `discard` it."""
         told = False
         for attempt in range(1, self.limits.attempts + 2):
@@ -94,11 +92,8 @@ class Transport:
                     raise self._unreachable(error) from error
                 self._pause(attempt, None)
                 continue
-            if response.status in GOOD:
+            if response.status in ANSWERS:
                 return response
-            if response.status == 404:  # noqa: PLR2004
-                discard(response)
-                return None
             if response.status == 401 and not told and not last:  # noqa: PLR2004
                 told = True
                 header = ", ".join(response.headers.getlist("WWW-Authenticate"))
@@ -118,7 +113,7 @@ class Transport:
         """Return a whole small body and its headers; None stands for 404. Raises RemoteError above `limit` bytes."""
         for attempt in range(1, self.limits.attempts + 1):
             with self.get(path, scope=scope, headers={"Accept": accept}) as response:
-                if response is None:
+                if response.status == MISSING:
                     return None
                 try:
                     return _bounded(response, limit, self.origin + path), response.headers
@@ -127,6 +122,14 @@ class Transport:
                         raise self._unreachable(error) from error
             self._pause(attempt, None)
         raise AssertionError("the last attempt returns or raises")
+
+    def reason_missing(self, path: str, *, scope: str) -> bytes:
+        """Return what the registry says about something it answers with 404; nothing if it is there."""
+        with self.get(path, scope=scope) as response:
+            try:
+                return response.read(LEFTOVER_BYTES, decode_content=False) if response.status == MISSING else b""
+            except (HTTPError, OSError):
+                return b""
 
     def _follow(self, url: str, scope: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
         for _ in range(self.limits.redirects + 1):

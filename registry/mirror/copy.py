@@ -204,6 +204,7 @@ class _Copy:
             except MediaError as error:
                 self.faults.append(self.fault(error.reference, error.message, where=f"{repository}@{node.digest}"))
                 return
+        self.tally.add("tags_set", len(tags))
         self.tally.add("manifests_copied" if is_new else "manifests_present")
 
     def _names(self, repository: str, tag: str, digest: Digest) -> bool:

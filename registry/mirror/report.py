@@ -11,6 +11,7 @@ class CopyReport:
 
     repositories: int = 0
     tags: int = 0
+    tags_set: int = 0
     manifests_copied: int = 0
     manifests_present: int = 0
     blobs_copied: int = 0
@@ -21,6 +22,11 @@ class CopyReport:
     absent: int = 0
     """Manifests that the source leaves out on purpose."""
 
+    @property
+    def copied(self) -> int:
+        """How many things the store did not have before: 0 means that nothing changed."""
+        return self.tags_set + self.manifests_copied + self.blobs_copied + self.blobs_linked
+
     def as_json(self) -> dict[str, int]:
         """Return the report as documented for `--json`."""
-        return asdict(self)
+        return {"copied": self.copied, **asdict(self)}

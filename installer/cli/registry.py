@@ -1,0 +1,216 @@
+"""`dryport registry`: serve a store or a bundle in place, let users in, fill a store, and look into one."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from installer.cli.connecting import connect, connection_options, read_password
+from installer.cli.render import Console, amount, json_option
+from installer.cli.trusting import trust_options
+from registry.errors import SiteError, UsageError
+
+if TYPE_CHECKING:
+    from installer.cli.serving import ServeConfig, Served
+    from registry.mirror.report import CopyReport
+    from registry.store.store import Store
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.group()
+def registry() -> None:
+    """Serve content from a store or straight from a bundle."""
+
+
+@registry.command()
+@click.option("--config", type=FILE, help="Configuration file; no other option is given with it.")
+@click.option("--bundle", "bundles", type=FILE, multiple=True, help="Bundle to serve from, in place.")
+@click.option("--store", type=FOLDER, help="Store to serve, and to push to.")
+@click.option("--listen", metavar="HOST:PORT", help="Port 0 lets the system choose.  [default: 127.0.0.1:5000]")
+@click.option("--certificate", type=FILE, help="Certificate chain (PEM).")
+@click.option("--key", type=FILE, help="Its key (PEM, not encrypted).")
+@click.option("--users", type=FILE, help="Users file; see: dryport registry user add.")
+@trust_options
+@json_option
+def serve(
+    *,
+    config: Path | None,
+    bundles: tuple[Path, ...],
+    store: Path | None,
+    listen: str | None,
+    certificate: Path | None,
+    key: Path | None,
+    users: Path | None,
+    home: Path | None,
+    first_root: Path | None,
+    fingerprint: str | None,
+    as_json: bool,
+) -> None:
+    """Serve until the process is told to end. Bundles are verified first and served without unpacking them."""
+    from installer.cli import serving  # noqa: PLC0415 - `--help` need not wait for a server
+    from registry.server.serve import serve as run  # noqa: PLC0415
+
+    options = {"listen": listen, "certificate": certificate, "key": key, "users": users, "store": store}
+    given = {name: value for name, value in options.items() if value is not None}
+    trust = {"home": home, "root": first_root, "fingerprint": fingerprint}
+    if config is not None:
+        if given or bundles or any(trust.values()):
+            raise UsageError("config-and-options", "a configuration file stands alone", hint="write it into the file")
+        wanted, folder = serving.ServeConfig.read(config), config.parent
+    else:
+        wanted, folder = _from_options(given, [{"path": path, **trust} for path in bundles]), Path()
+    console = Console(as_json=as_json)
+    settings = wanted.settings(folder)
+    with serving.opened(settings, wanted.bundles, folder) as served:
+        for warning in served.warnings:
+            console.note(f"warning: {warning}")
+        run(settings, served.store, served.mounts, lambda url: _say_ready(console, url, served))
+
+
+def _from_options(given: dict[str, object], bundles: list[dict[str, object]]) -> ServeConfig:
+    from pydantic import ValidationError  # noqa: PLC0415 - as above
+
+    from installer.cli.serving import ServeConfig  # noqa: PLC0415
+
+    try:
+        return ServeConfig.model_validate({**given, "bundles": bundles})
+    except ValidationError as error:
+        raise UsageError("listen-malformed", error.errors()[0]["msg"], expected="HOST:PORT") from error
+
+
+def _say_ready(console: Console, url: str, served: Served) -> None:
+    sources = [{"source": name, "repositories": sorted(source.repositories())} for name, source in served.origins]
+    lines = [f"serving at {url}"]
+    for name, source in served.origins:
+        repositories = sorted(source.repositories())
+        lines += [f"  from {name}: {len(repositories)} repositories", *(f"    {one}" for one in repositories)]
+    console.result("RegistryServing", {"url": url, "sources": sources}, "\n".join([*lines, "ready"]))
+
+
+@registry.group()
+def user() -> None:
+    """Who may pull and push."""
+
+
+@user.command()
+@click.argument("name")
+@click.option("--users", type=FILE, required=True, help="Users file; made if it is not there.")
+@click.option("--password-file", type=FILE, required=True, help="File whose first line is the password.")
+@click.option("--grant", "grants", multiple=True, required=True, help="ACTIONS:GLOB, as pull:* or pull,push:team/*.")
+@json_option
+def add(*, name: str, users: Path, password_file: Path, grants: tuple[str, ...], as_json: bool) -> None:
+    """Let NAME in, or change what NAME may do. A running server reads the file when it starts."""
+    from registry.server.users import Users, user_line  # noqa: PLC0415 - as above
+    from registry.store import durable  # noqa: PLC0415
+
+    line = user_line(name, read_password(password_file), grants)
+    exists = users.exists()
+    lines = users.read_text("utf-8").splitlines() if exists else []
+    Users.parse("\n".join(lines), str(users))  # a damaged file is not made worse
+    kept = [one for one in lines if not one.startswith(f"{name}:")]
+    mode = stat.S_IMODE(users.stat().st_mode) if exists else 0o600
+    durable.replace(users, "".join(f"{one}\n" for one in [*kept, line]).encode(), mode)
+    word = "changed" if len(kept) < len(lines) else "added"
+    value = {"name": name, "users": str(users), "grants": list(grants), word: True}
+    Console(as_json=as_json).result("RegistryUser", value, f"{name}: {word} in {users}, may {', '.join(grants)}")
+
+
+@registry.command("import")
+@click.option("--from", "source", required=True, metavar="URL|BUNDLE", help="https://HOST:PORT, or a bundle.")
+@click.option("--store", "folder", type=FOLDER, required=True, help="Store to fill; made if it is not there.")
+@click.option("--repository", "repositories", multiple=True, metavar="PATTERN", help="Only these.  [default: all]")
+@connection_options
+@trust_options
+@json_option
+def import_(
+    *,
+    source: str,
+    folder: Path,
+    repositories: tuple[str, ...],
+    ca: Path | None,
+    user: str | None,
+    password_file: Path | None,
+    home: Path | None,
+    first_root: Path | None,
+    fingerprint: str | None,
+    as_json: bool,
+) -> None:
+    """Copy repositories into a store, every byte checked. What is there already is not copied; a killed run goes on."""
+    from installer.cli.serving import open_bundle  # noqa: PLC0415 - as above
+    from registry.mirror.copy import copy  # noqa: PLC0415
+
+    console = Console(as_json=as_json)
+    is_remote, trust, login = "://" in source, (home, first_root, fingerprint), (ca, user, password_file)
+    if any(trust if is_remote else login):
+        raise UsageError(
+            "options-mixed",
+            "--ca, --user and --password-file are for a registry; --home, --root and --fingerprint are for a bundle",
+            where=source,
+        )
+    with _open_store(folder) as store:
+        if is_remote:
+            with connect(source, ca, user, password_file) as remote:
+                report = copy(remote, store, console, repositories=repositories)
+        else:
+            verified = open_bundle(Path(source), home, first_root, fingerprint)
+            try:
+                report = copy(verified.content(), store, console, repositories=repositories)
+            finally:
+                verified.close()
+    console.result(
+        "RegistryImported", {"from": source, "store": str(folder), **report.as_json()}, _told(report, folder)
+    )
+
+
+def _told(report: CopyReport, folder: Path) -> str:
+    absent = f"\n  {report.absent} manifests are absent on purpose" if report.absent else ""
+    return (
+        f"{folder}: {report.repositories} repositories, {report.tags} tags\n"
+        f"  blobs: {report.blobs_copied} copied ({amount(report.bytes_copied)}), {report.blobs_linked} linked, "
+        f"{report.blobs_present} present ({amount(report.bytes_present)})\n"
+        f"  manifests: {report.manifests_copied} copied, {report.manifests_present} present{absent}"
+    )
+
+
+@registry.command()
+@click.option("--store", "folder", type=FOLDER, required=True, help="Store to look into.")
+@json_option
+def status(*, folder: Path, as_json: bool) -> None:
+    """Say what a store holds, and whether everything that its manifests name is there."""
+    from registry.mirror.inventory import inventory  # noqa: PLC0415 - as above
+
+    console = Console(as_json=as_json)
+    if not (folder / "index.sqlite").is_file():
+        raise SiteError(
+            "store-missing", "there is no store", where=str(folder), hint="dryport registry import --store DIR"
+        )
+    with _open_store(folder) as store:
+        found = inventory(store)
+    lines = [f"  {one.name}  {', '.join(one.tags) or '(no tag)'}" for one in found.repositories]
+    text = (
+        f"{folder}: {len(found.repositories)} repositories, {found.manifests} manifests, "
+        f"{found.blobs} blobs ({amount(found.size)}), {'whole' if not found.missing else 'NOT WHOLE'}"
+    )
+    console.result("RegistryStatus", {"store": str(folder), **found.as_json()}, "\n".join([text, *lines]))
+    if found.missing:
+        raise SiteError(
+            "store-incomplete",
+            f"{len(found.missing)} thing(s) that manifests name are not in the store",
+            where=str(folder),
+            findings=[SiteError("content-missing", "missing or cut short", where=name) for name in found.missing],
+            hint="import again from where they came: dryport registry import",
+        )
+
+
+def _open_store(folder: Path) -> Store:
+    from registry.store.store import Store  # noqa: PLC0415 - as above
+
+    try:
+        return Store.open(folder)
+    except OSError as error:
+        raise SiteError("store-not-usable", error.strerror or str(error), where=str(folder)) from error

@@ -1,0 +1,149 @@
+"""What `registry serve` serves: read from its options or its configuration file, opened and verified.
+
+The configuration file is what the service on a host is started with; it holds paths, never a secret:
+
+    listen: 0.0.0.0:5000
+    certificate: /etc/dryport/registry/tls/registry.pem
+    key: /etc/dryport/registry/tls/registry.key
+    users: /etc/dryport/registry/users
+    store: /var/lib/dryport/registry
+    bundles: []
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from bundles.verify import Verified, verify
+from installer.cli.trusting import trust_state
+from registry.content import ContentSource
+from registry.errors import SiteError, UsageError
+from registry.server.settings import Settings
+from registry.store.store import Store
+
+DEFAULT_LISTEN = "127.0.0.1:5000"
+_LISTEN = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BundleEntry(_Section):
+    """A bundle to serve from, and whom to trust for it: a site's home, or a first root with its fingerprint."""
+
+    path: Path
+    home: Path | None = None
+    root: Path | None = None
+    fingerprint: str | None = None
+
+
+class ServeConfig(_Section):
+    """A whole configuration file; relative paths are beside it."""
+
+    listen: str = DEFAULT_LISTEN
+    certificate: Path | None = None
+    key: Path | None = None
+    users: Path | None = None
+    store: Path | None = None
+    bundles: tuple[BundleEntry, ...] = ()
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, text: str) -> str:
+        address(text)
+        return text
+
+    @classmethod
+    def read(cls, path: Path) -> ServeConfig:
+        """Return the configuration in a file. Raises SiteError with every finding."""
+        try:
+            value: Any = yaml.safe_load(path.read_bytes())
+            return cls.model_validate(value)
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise SiteError("config-unreadable", str(error), where=str(path)) from error
+        except ValidationError as error:
+            raise SiteError(
+                "config-invalid",
+                f"{error.error_count()} finding(s) in the configuration",
+                where=str(path),
+                findings=[
+                    SiteError("config-field", one["msg"], where=".".join(map(str, one["loc"])) or "(top)")
+                    for one in error.errors()
+                ],
+                hint="listen, certificate, key, users, store and bundles are what can be set",
+            ) from error
+
+    def settings(self, folder: Path) -> Settings:
+        """Return the server's settings, with paths seen from `folder`."""
+        host, port = address(self.listen)
+        paths = (folder / path if path else None for path in (self.certificate, self.key, self.users, self.store))
+        certificate, key, users, store = paths
+        return Settings(host, port, certificate, key, users, store)
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is open while a server runs."""
+
+    store: Store | None
+    mounts: Sequence[ContentSource]
+    origins: Sequence[tuple[str, ContentSource]]
+    """Each source with a person's word for it."""
+    warnings: Sequence[str]
+
+
+@contextmanager
+def opened(settings: Settings, bundles: Sequence[BundleEntry], folder: Path) -> Iterator[Served]:
+    """Open the store and verify the bundles. Raises UsageError, TrustError, MediaError, SiteError."""
+    if settings.store is None and not bundles:
+        raise UsageError(
+            "nothing-to-serve", "there is neither a bundle nor a store to serve", hint="--bundle or --store"
+        )
+    with ExitStack() as stack:
+        store = stack.enter_context(Store.open(settings.store)) if settings.store else None
+        verified = [_verified(entry, folder) for entry in bundles]
+        for one in verified:
+            stack.callback(one.close)
+        mounts = [one.content() for one in verified]
+        origins: list[tuple[str, ContentSource]] = [(f"store {settings.store}", store)] if store else []
+        for entry, one, mount in zip(bundles, verified, mounts, strict=True):
+            release = one.release
+            name = f"bundle {entry.path} ({release.product} {release.version}, sequence {release.sequence}, verified)"
+            origins.append((name, mount))
+        yield Served(store, mounts, origins, [warning for one in verified for warning in one.warnings])
+
+
+def open_bundle(path: Path, home: Path | None, root: Path | None, fingerprint: str | None) -> Verified:
+    """Return a bundle, verified against whom the options trust. Raises UsageError, TrustError, MediaError."""
+    state = trust_state(home, root, fingerprint)
+    if state is None:
+        raise UsageError(
+            "trust-missing",
+            "a bundle is served or imported only when somebody trusted signed it",
+            where=str(path),
+            hint="give --home DIR, or --root 1.root.json with --fingerprint sha256:...",
+        )
+    return verify(path, state, now=datetime.now(UTC))
+
+
+def address(text: str) -> tuple[str, int]:
+    """Return host and port in `host:port` or `[v6]:port`. Raises ValueError."""
+    found = _LISTEN.fullmatch(text)
+    if not found or int(found[3]) > 65535:  # noqa: PLR2004 - the highest port
+        raise ValueError(f"an address is HOST:PORT, not {text[:100]!r}")
+    return found[1] or found[2], int(found[3])
+
+
+def _verified(entry: BundleEntry, folder: Path) -> Verified:
+    home, root = (folder / path if path else None for path in (entry.home, entry.root))
+    return open_bundle(folder / entry.path, home, root, entry.fingerprint)
