@@ -1,4 +1,4 @@
-"""How a command is told about a registry: address, CA, user, and a file with the password, never the password itself."""
+"""How a command is told about a registry: address, CA, user, and a file with the password, never the password."""
 
 from __future__ import annotations
 

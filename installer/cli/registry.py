@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,7 @@ def serve(
         run(settings, served.store, served.mounts, lambda url: _say_ready(console, url, served))
 
 
-def _from_options(given: dict[str, object], bundles: list[dict[str, object]]) -> ServeConfig:
+def _from_options(given: Mapping[str, object], bundles: Sequence[Mapping[str, object]]) -> ServeConfig:
     from pydantic import ValidationError  # noqa: PLC0415 - as above
 
     from installer.cli.serving import ServeConfig  # noqa: PLC0415
