@@ -1,7 +1,7 @@
 """Small locks with the bytes they name, for tests that need a bundle and no sources.
 
 >>> sample = Sample.small()
->>> build(sample.lock, path, sample.fetch, Silent())
+>>> sample.build(path)
 """
 
 from __future__ import annotations
@@ -10,14 +10,21 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
 
+from bundles.archive.reader import read_head
+from bundles.archive.writer import BuildReport, build, sign_in_place
 from bundles.definition import Location
 from bundles.lock import LocalFile, Lock, LockedArtifact, LockedBlob
 from bundles.sources.artifact import Layer, inline, made
+from bundles.trust.roles import Statement, sign_release
 from registry.oci import strictjson
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
 from registry.oci.manifest import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
+from registry.progress import Silent
+from tests.attacks.publisher import DAY, NOW, Publisher
 
 WEB = "registry.example.org/quickstart/web:1.0.0"
 API = "registry.example.org/quickstart/api:2.1.0"
@@ -76,6 +83,25 @@ class Sample:
     def large(cls) -> Sample:
         """Return a sample with members of several chunks, one of them of exactly two."""
         return cls.of({"base": noise("base", (9 << 20) + 17), "app": noise("app", 8 << 20), "tip": noise("tip", 700)})
+
+    def build(self, path: Path) -> BuildReport:
+        """Build the unsigned bundle."""
+        return build(self.lock, path, self.fetch, Silent())
+
+    def publish(self, path: Path, publisher: Publisher, sequence: int = 1) -> None:
+        """Build the bundle and have it signed by `publisher`."""
+        self.build(path)
+        statement = Statement(
+            self.lock.product,
+            self.lock.version,
+            sequence,
+            tuple(self.lock.platforms),
+            NOW - DAY + timedelta(minutes=sequence),
+            NOW + 100 * DAY,
+        )
+        with read_head(path) as head:
+            index = head.index
+        sign_in_place(path, sign_release(index, statement, publisher.roots, publisher.release))
 
     @contextmanager
     def fetch(self, blob: LockedBlob) -> Iterator[Iterator[bytes]]:

@@ -12,11 +12,11 @@ docs/bundle-format.md has the drawing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bundles.archive import tar
-from bundles.archive.chunks import CHUNK_BYTES, MEMBERS, ChunkTable, TableEntry, blob_name, chunk_count
+from bundles.archive.chunks import CHUNK_BYTES, MEMBERS, TABLE_BYTES, ChunkTable, TableEntry, blob_name, chunk_count
 from bundles.archive.region import REGION_BYTES
 from bundles.lock import Lock, LockedArtifact, LockedBlob
 from bundles.sources.artifact import Layer, made
@@ -77,7 +77,15 @@ class Layout:
         index_size, table_size = len(index_json(lock, UNKNOWN)), 0
         while True:  # a larger table moves the offsets in it, which may have more digits: it only grows, and stops
             layout = cls.of_table(index_size, blob_name(UNKNOWN), table_size, blobs)
-            needed = len(layout.table({}).encode())
+            needed = layout.table_bytes()
+            if needed > TABLE_BYTES:
+                raise DefinitionError(
+                    "bundle-too-large",
+                    "the chunk table would be larger than a reader accepts",
+                    expected=f"at most {TABLE_BYTES} bytes",
+                    seen=f"{needed} bytes for {sum(size for _, size in blobs)} bytes of content",
+                    hint="make two products of it",
+                )
             if needed == table_size:
                 return layout
             table_size = needed
@@ -110,21 +118,23 @@ class Layout:
         """All members behind the table."""
         return self.members[4:]
 
-    def table(self, chunks: dict[str, tuple[str, ...]]) -> ChunkTable:
-        """Return the chunk table, with placeholders for chunks not known yet."""
+    def table(self, chunks: Mapping[str, tuple[str, ...]]) -> ChunkTable:
+        """Return the chunk table; `chunks` has the digests of each member larger than one chunk."""
         return ChunkTable(
             members=tuple(
-                TableEntry(
-                    name=member.name,
-                    size=member.size,
-                    offset=member.offset,
-                    chunks=chunks.get(member.name, (UNKNOWN.hex,) * chunk_count(member.size))
-                    if member.size > CHUNK_BYTES
-                    else None,
-                )
-                for member in self.blobs
+                TableEntry(name=one.name, size=one.size, offset=one.offset, chunks=chunks.get(one.name))
+                for one in self.blobs
             )
         )
+
+    def table_bytes(self) -> int:
+        """Return how large the chunk table's encoding will be; chunk digests have one length."""
+        lists = [
+            len('"chunks":[],') + len(f'"{UNKNOWN.hex}",') * chunk_count(member.size) - 1
+            for member in self.blobs
+            if member.size > CHUNK_BYTES
+        ]
+        return len(self.table({}).encode()) + sum(lists)
 
     def renamed(self, table_digest: Digest) -> Layout:
         """Return the same layout with the table's true name."""

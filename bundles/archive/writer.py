@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bundles.archive import tar
-from bundles.archive.chunks import TABLE_BYTES, ChunkHasher, blob_name
+from bundles.archive.chunks import ChunkHasher, blob_name
 from bundles.archive.layout import LAYOUT_DATA, Layout, Member, carried, index_json
 from bundles.archive.reader import Archive, read_head
 from bundles.archive.region import REGION_BYTES, pack_region
@@ -63,12 +63,10 @@ def build(lock: Lock, destination: Path, fetch: Fetch, progress: Progress) -> Bu
     lock = carried(lock)
     layout = Layout.of_lock(lock)
     content = sum(member.size for member in layout.blobs)
-    if layout.table_member.size > TABLE_BYTES:
-        raise DefinitionError("bundle-too-large", "the chunk table would be larger than a reader accepts")
     if index := _already_there(lock, layout, destination):
         return BuildReport(destination, index, layout.size, content, 0, unchanged=True)
+    _check_space(destination, layout)
     with _on_this_machine(destination), durable.Preallocated(destination, layout.size) as part:
-        _check_space(part, layout)
         builder = _Builder(lock, layout, part, fetch)
         builder.prepare()
         with progress.meter(f"build {destination.name}", content) as meter:
@@ -263,15 +261,16 @@ def _already_there(lock: Lock, layout: Layout, destination: Path) -> Digest | No
     return None
 
 
-def _check_space(part: durable.Preallocated, layout: Layout) -> None:
-    about = os.statvfs(part.part.parent)
+def _check_space(destination: Path, layout: Layout) -> None:
+    with _on_this_machine(destination):
+        about = os.statvfs(destination.parent)
     free = about.f_bavail * about.f_frsize
-    needed = layout.size - REGION_BYTES - part.allocated()
+    needed = layout.size - REGION_BYTES - durable.allocated(durable.Preallocated.part_of(destination))
     if needed > free:
         raise SiteError(
             "space-short",
             "the destination has too little free space for the bundle",
-            where=str(part.part.parent),
+            where=str(destination.parent),
             expected=f"{needed} bytes free",
             seen=f"{free} bytes free",
             hint=f"free {needed - free} bytes there, or give another --out",

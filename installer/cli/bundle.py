@@ -93,7 +93,7 @@ def build(definition: Path, out: Path, lock_path: Path | None, given: tuple[str,
         "seconds": round(seconds, 3),
     }
     done = (
-        "already the bundle of this lock; nothing was written"
+        "already the bundle of this lock, nothing was written (its blobs were not read)"
         if report.unchanged
         else f"{amount(report.size)} in {seconds:.1f} s, {amount(report.fetched)} of {amount(report.content)} fetched"
     )

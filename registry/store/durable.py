@@ -116,8 +116,13 @@ class Preallocated:
 
     def __init__(self, final: Path, size: int, mode: int = 0o644) -> None:
         self.final, self.size, self.mode = final, size, mode
-        self.part = final.with_name(final.name + ".part")
+        self.part = self.part_of(final)
         self._handle = -1
+
+    @staticmethod
+    def part_of(final: Path) -> Path:
+        """Return the name under which a file grows."""
+        return final.with_name(final.name + ".part")
 
     def __enter__(self) -> Self:
         while self._handle < 0:
@@ -148,10 +153,6 @@ class Preallocated:
         os.ftruncate(self._handle, 0)
         os.ftruncate(self._handle, self.size)
 
-    def allocated(self) -> int:
-        """Return how many bytes of disk the part holds already."""
-        return os.fstat(self._handle).st_blocks * 512
-
     def has_data(self, offset: int, length: int) -> bool:
         """Say whether anything was ever written in a range; True where the filesystem cannot tell."""
         try:
@@ -170,6 +171,14 @@ class Preallocated:
     def publish(self) -> None:
         """Make all of it durable and give it its final name; it replaces what had that name."""
         publish(self._handle, self.part, self.final)
+
+
+def allocated(path: Path) -> int:
+    """Return how many bytes of disk a file holds, 0 if there is none; a hole holds none."""
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
 
 
 def remove(path: Path) -> None:

@@ -1,0 +1,108 @@
+"""Headers of ours are what other programs read and write; nothing else passes for one."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+import pytest
+
+from bundles.archive import tar
+from bundles.archive.region import PAD, REGION_BYTES, pack_region, unpack_region
+from registry.errors import MediaError, TrustError
+
+NAME = "blobs/sha256/" + "a" * 64
+EIGHT_GIB = 8 << 30
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 513, EIGHT_GIB - 1, EIGHT_GIB, EIGHT_GIB + 1, 10**15])
+def test_another_tar_reader_finds_the_same_member(size: int):
+    with tarfile.open(fileobj=io.BytesIO(tar.header(NAME, size) + tar.END), ignore_zeros=False) as archive:
+        member = archive.next()
+    assert member is not None
+    assert (member.name, member.size, member.mode, member.mtime, member.uid, member.gid, member.uname) == (
+        NAME,
+        size,
+        0o644,
+        0,
+        0,
+        0,
+        "",
+    )
+    assert member.isreg()
+    assert member.offset_data == len(tar.header(NAME, size))
+
+
+@pytest.mark.parametrize("size", [0, 511, EIGHT_GIB - 1])
+def test_a_header_of_one_block_gives_its_size_back(size: int):
+    assert tar.size_of(NAME, tar.header(NAME, size)) == size
+
+
+def test_any_other_byte_in_a_header_is_noticed():
+    good = tar.header(NAME, 1234)
+    for at in range(tar.BLOCK):
+        bad = bytearray(good)
+        bad[at] ^= 1
+        with pytest.raises(ValueError, match="expected the header"):
+            tar.size_of(NAME, bytes(bad))
+
+
+@pytest.mark.parametrize("name", ["", "/etc/passwd", "../x", "a b", "x\n", "\u00e9", "a" * 101])
+def test_a_name_that_no_bundle_may_hold_gets_no_header(name: str):
+    with pytest.raises(ValueError, match="not a member's name"):
+        tar.header(name, 0)
+
+
+def test_the_region_gives_its_files_back_roots_first():
+    files = {
+        "metadata/timestamp.json": b"t",
+        "metadata/10.root.json": b"x" * 513,
+        "metadata/2.root.json": b"y",
+        "metadata/index.json.sig": b"",
+    }
+    region = pack_region(files)
+    assert len(region) == REGION_BYTES
+    assert list(unpack_region(region)) == [
+        "metadata/2.root.json",
+        "metadata/10.root.json",
+        "metadata/index.json.sig",
+        "metadata/timestamp.json",
+    ]
+    assert unpack_region(region) == files
+
+
+def test_the_unsigned_region_is_one_pad():
+    assert unpack_region(pack_region({})) == {}
+    assert not any(pack_region({})[tar.BLOCK :])
+
+
+def test_files_that_just_fill_the_region_fit_and_one_byte_more_does_not():
+    room = REGION_BYTES - 2 * tar.BLOCK  # a header for the file, one for the pad
+    full = {"metadata/targets.json": b"x" * room}
+    assert unpack_region(pack_region(full)) == full
+    with pytest.raises(TrustError) as caught:
+        pack_region({"metadata/targets.json": b"x" * (room + 1)})
+    assert caught.value.reference == "region-full"
+
+
+@pytest.mark.parametrize("name", ["targets.json", "metadata/../x", "metadata/a/b", "blobs/sha256/x", PAD, "metadata/"])
+def test_no_other_name_gets_into_the_region(name: str):
+    with pytest.raises(ValueError, match="not a name in the region"):
+        pack_region({name: b""})
+
+
+@pytest.mark.parametrize("at", [0, 100, 124, 512 + 2, 1024, 1536 + 100, 2_000_000, REGION_BYTES - 1])
+def test_one_other_byte_that_is_no_files_content_makes_the_region_unreadable(at: int):
+    bad = bytearray(pack_region({"metadata/1.root.json": b"{}", "metadata/targets.json": b"x" * 100}))
+    bad[at] ^= 1
+    with pytest.raises(MediaError) as caught:
+        unpack_region(bytes(bad))
+    assert caught.value.reference == "region-damaged"
+
+
+def test_files_in_another_order_are_refused():
+    one, two = (tar.header(f"metadata/{name}", 0) for name in ("a", "b"))
+    rest = pack_region({"metadata/a": b"", "metadata/b": b""})[2 * tar.BLOCK :]
+    assert unpack_region(one + two + rest)
+    with pytest.raises(MediaError):
+        unpack_region(two + one + rest)
