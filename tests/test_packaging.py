@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import resource
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -66,10 +66,17 @@ def test_help_is_there_at_once() -> None:
     program = Path(sys.executable).parent / "dryport"
     seconds = []
     for _ in range(8):
-        began = time.perf_counter()
+        before = processor_seconds()
         subprocess.run([program, "--help"], check=True, capture_output=True)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(processor_seconds() - before)
+    # Processor time: on an idle machine the same as the time a person waits, and on a busy one still the same.
     assert min(seconds) < HELP_SECONDS, seconds
+
+
+def processor_seconds() -> float:
+    """Processor time of all the programs that this process has run and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_help_imports_nothing_heavy() -> None:

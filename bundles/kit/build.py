@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundles.kit import packages
 from bundles.kit.launcher import PYTHON, launchers
+from bundles.kit.packages import Package, build_wheel, check_builder, compile_ahead, files, install, packages
 from bundles.kit.tree import Tree
 from registry.errors import UsageError
 from registry.oci import strictjson
@@ -54,7 +54,7 @@ class Kit:
 def build_kit(project: Path, out: Path, progress: Progress, *, platform: str = "linux/amd64") -> Kit:
     """Build the kit of a checkout into the folder `out`; a kit of the same name there is replaced."""
     version, lock = _project(project)
-    packages.check_builder(platform)
+    check_builder(platform)
     top = f"dryport-kit-{version}"
     final = out / f"{top}-{platform.replace('/', '-')}.tar"
     with (
@@ -63,11 +63,11 @@ def build_kit(project: Path, out: Path, progress: Progress, *, platform: str = "
     ):
         scratch = Path(folder)
         m.advance(0, "wheel")
-        wheel = packages.build_wheel(project, scratch)
+        wheel = build_wheel(project, scratch)
         m.advance(1, "packages")
-        lib = packages.install(lock, wheel, scratch, platform)
+        lib = install(lock, wheel, scratch, platform)
         m.advance(1, "bytecode")
-        packages.compile_ahead(lib)
+        compile_ahead(lib)
         m.advance(1, "tar")
         durable.make_folder(out)
         digest = hashlib.sha256()
@@ -102,9 +102,9 @@ def _tree(top: str, version: str, platform: str, lib: Path) -> Tree:
     tree = Tree(top)
     for name, program in launchers().items():
         tree.add(f"bin/{name}", program, executable=True)
-    for name, source in packages.files(lib):
+    for name, source in files(lib):
         tree.add(f"lib/{name}", source)
-    installed = packages.packages(lib)
+    installed = packages(lib)
     tree.add("LICENSES", _licenses(installed))
     about = {
         "apiVersion": "dryport/v1",
@@ -119,7 +119,7 @@ def _tree(top: str, version: str, platform: str, lib: Path) -> Tree:
     return tree
 
 
-def _licenses(installed: list[packages.Package]) -> bytes:
+def _licenses(installed: list[Package]) -> bytes:
     lines = [_LICENSES]
     for one in installed:
         lines.append(f"{one.name} {one.version}: {one.license or 'see its source'}")

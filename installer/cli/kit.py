@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from installer.cli.key import passphrase_option, secret_from
 from installer.cli.render import Console, amount, json_option
 
 
@@ -44,12 +45,14 @@ def build(out: Path, project: Path, platform: str, as_json: bool) -> None:
 
 @kit.command()
 @click.argument("kit_file", metavar="KIT", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--key", type=click.Path(path_type=Path, dir_okay=False), required=True, help="PEM key that signs.")
+@click.option("--key", "signer", required=True, help="Private key: a PEM file, or a URI such as file:KEY.pem.")
+@passphrase_option
 @json_option
-def sign(kit_file: Path, key: Path, as_json: bool) -> None:
+def sign(kit_file: Path, signer: str, passphrase_file: Path | None, as_json: bool) -> None:
     """Sign a kit, so that openssl alone can check it: writes KIT.sig beside it."""
     from bundles.kit import sign_kit  # noqa: PLC0415 - as above
+    from bundles.trust.signers import open_signer  # noqa: PLC0415
 
-    signature = sign_kit(kit_file, key)
+    signature = sign_kit(kit_file, open_signer(signer, secret_from(passphrase_file)))
     text = f"{signature}\ncheck: openssl dgst -sha256 -verify KEY.pub -signature {signature} {kit_file}"
     Console(as_json=as_json).result("KitSignature", {"path": str(signature), "kit": str(kit_file)}, text)
