@@ -51,7 +51,8 @@ class Sources:
 
     def is_absent(self, repository: str, digest: Digest) -> bool:
         """Say whether content is left out on purpose, and nobody has it."""
-        return any(source.is_absent(repository, digest) for source in self._sources)
+        is_absent = any(source.is_absent(repository, digest) for source in self._sources)
+        return is_absent and self.manifest(repository, digest) is None
 
     def has_repository(self, name: str) -> bool:
         """Say whether any source has this repository."""

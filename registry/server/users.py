@@ -21,7 +21,7 @@ from registry.errors import SiteError, UsageError
 
 ACTIONS = frozenset({"pull", "push", "delete"})
 ITERATIONS = 600_000
-MOST_ITERATIONS = 10_000_000
+LEAST_ITERATIONS, MOST_ITERATIONS = 100_000, 10_000_000
 SALT_BYTES = 16
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _GLOB = re.compile(r"[a-z0-9._/*-]{1,255}")
@@ -130,7 +130,7 @@ def _user(line: str) -> User:
     hashed, colon, grants = rest.partition(":")
     if not _NAME.fullmatch(name) or not _HASH.fullmatch(hashed) or not colon:
         raise ValueError("a line is name:pbkdf2-sha256$iterations$salt$key:grants")
-    if not ITERATIONS // 1000 <= int(hashed.split("$")[1]) <= MOST_ITERATIONS:
+    if not LEAST_ITERATIONS <= int(hashed.split("$")[1]) <= MOST_ITERATIONS:
         raise ValueError("the number of iterations is out of bounds")
     return User(name, hashed, tuple(Grant.parse(grant) for grant in grants.split()))
 
