@@ -50,7 +50,10 @@ def generate(name: str, folder: Path, passphrase: bytes | None = None) -> Public
     durable.make_folder(folder, 0o700)
     for path in (secret, public):
         if path.exists():
-            raise UsageError("key-exists", "a key is never overwritten", where=str(path), hint="choose another name")
+            hint = "choose another name"
+            if path == secret and not public.exists():
+                hint += f"; to write its public half again: openssl pkey -in {secret} -pubout -out {public}"
+            raise UsageError("key-exists", "a key is never overwritten", where=str(path), hint=hint)
     durable.create(secret, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption), 0o600)
     spelled = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     durable.create(public, spelled, 0o644)

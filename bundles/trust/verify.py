@@ -14,7 +14,7 @@ Nothing here reads a clock, a file or the network. The order, each step with its
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -188,16 +188,7 @@ def _release(target: TargetFile, index: bytes) -> Release:
             where="metadata/targets.json",
             hint="use the dryport that came with the bundle; if that refuses it too, ask for a bundle signed anew",
         ) from error
-    return Release(
-        stated.product,
-        stated.version,
-        stated.sequence,
-        stated.platforms,
-        stated.issued,
-        stated.best_before,
-        Digest.of(index),
-        len(index),
-    )
+    return Release(**asdict(stated), index=Digest.of(index), index_size=len(index))
 
 
 def _check_sequence(release: Release, state: TrustState, at_least: int | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,8 @@ def new(name: str, out: Path, passphrase_file: Path | None, as_json: bool) -> No
     from bundles.trust.keys import generate  # noqa: PLC0415 - `--help` need not wait for cryptography
 
     secret = secret_from(passphrase_file)
-    made = generate(name, out, secret() if passphrase_file and secret else None)
+    with _writing(out):
+        made = generate(name, out, secret() if passphrase_file and secret else None)
     private, public = out / f"{name}.pem", out / f"{name}.pub"
     value = {"name": name, "keyId": made.key.keyid, "private": str(private), "public": str(public)}
     text = f"{private}  keep it: nobody else ever needs it\n{public}  hand it on\nkey id {made.key.keyid}"
@@ -70,11 +72,12 @@ def init(
     roots, releases = ([read_public(path) for path in paths] for paths in (root_keys, release_keys))
     expires = datetime.now(UTC) + timedelta(days=days)
     root = new_root(roots, threshold, releases, release_threshold, expires)
-    try:
+    if out.exists():
+        hint = f"go on with it: dryport key show {out}; or choose another name"
+        raise UsageError("root-exists", "a root is never overwritten", where=str(out), hint=hint)
+    with _writing(out):
+        durable.make_folder(out.parent)
         durable.create(out, root, 0o644)
-    except FileExistsError as error:
-        hint = "go on with it: dryport key show; or choose another name"
-        raise UsageError("root-exists", "a root is never overwritten", where=str(out), hint=hint) from error
     _print(ceremony(root), out, as_json=as_json)
 
 
@@ -95,7 +98,8 @@ def sign_root(root: Path, signer: str, passphrase_file: Path | None, previous: P
     if after == before:
         Console(as_json=as_json).note("this key had signed already; nothing was changed")
     else:
-        durable.replace(root, after)
+        with _writing(root):
+            durable.replace(root, after)
     _print(roles.ceremony(after, forerunner), root, as_json=as_json)
 
 
@@ -117,6 +121,16 @@ def secret_from(file: Path | None) -> Callable[[], bytes] | None:
     if sys.stdin.isatty():
         return lambda: str(click.prompt("passphrase", hide_input=True, err=True)).encode()
     return None
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        hint = "choose a folder that you can write to, with room in it"
+        where = str(error.filename or path)
+        raise UsageError("file-unwritable", error.strerror or str(error), where=where, hint=hint) from error
 
 
 def _first_line(file: Path) -> bytes:

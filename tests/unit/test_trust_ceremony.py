@@ -147,3 +147,19 @@ def test_a_file_that_is_no_root_is_refused_without_a_traceback(people: Path, cap
     assert run("key", "show", people / "1.root.json") == 5
     assert "metadata-malformed" in capsys.readouterr().err
     assert run("key", "show", people / "nothing.json") == 2
+
+
+def test_a_place_that_cannot_be_written_is_told_and_is_no_bug(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "file").touch()
+    assert run("key", "new", "alice", "--out", tmp_path / "file/keys") == 2
+    assert "file-unwritable" in capsys.readouterr().err
+
+
+def test_a_key_whose_public_half_was_lost_is_kept_and_its_owner_told_how_to_write_it_again(
+    people: Path, capsys: pytest.CaptureFixture[str]
+):
+    secret = (people / "alice.pem").read_bytes()
+    (people / "alice.pub").unlink()
+    assert run("key", "new", "alice", "--out", people) == 2
+    assert "openssl pkey" in capsys.readouterr().err
+    assert (people / "alice.pem").read_bytes() == secret
