@@ -76,7 +76,10 @@ class Application:
         repository = _repository(found)
         if repository and not identity.may(route.permission.value, repository):
             raise refusal("credentials are required") if not identity.name else Refusal("DENIED", "this is not allowed")
-        answer = await route.handler(Call(self._registry, request, identity, repository, found.argument))
+        call = Call(self._registry, request, identity, repository, found.argument)
+        if route.permission in (Permission.PUSH, Permission.DELETE):
+            _ = call.store  # refused here, whatever the handler looks at first
+        answer = await route.handler(call)
         if request.path == "/v2/" and self._access.is_open:
             answer.headers |= CHALLENGE  # so that a client that wants to push knows how to log in
         return answer

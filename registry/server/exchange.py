@@ -127,6 +127,8 @@ class Answer:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | Span = b""
+    repeated: list[tuple[str, str]] = field(default_factory=list)
+    """Headers that come more than once."""
 
     @classmethod
     def of(cls, refusal: Refusal) -> Answer:
@@ -144,7 +146,10 @@ async def reply(request: Request, answer: Answer, send: Send, threads: Threads) 
     start = {
         "type": "http.response.start",
         "status": answer.status,
-        "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()],
+        "headers": [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in (*headers.items(), *answer.repeated)
+        ],
     }
     if isinstance(body, bytes):
         await send(start)

@@ -72,9 +72,7 @@ async def put(call: Call) -> Answer:
     subject = Manifest.parse(data, media_type).subject
     if subject:
         headers["OCI-Subject"] = str(subject.digest)
-    if digest and tags:
-        headers["OCI-Tag"] = ", ".join(tags)
-    return Answer(201, headers)
+    return Answer(201, headers, repeated=[("OCI-Tag", name) for name in tags if digest])
 
 
 async def delete(call: Call) -> Answer:

@@ -78,7 +78,7 @@ def code(answer: urllib3.BaseHTTPResponse) -> tuple[int, str]:
     return answer.status, error["code"]
 
 
-def body(answer: urllib3.BaseHTTPResponse) -> Any:
+def body(answer: urllib3.BaseHTTPResponse) -> Any:  # noqa: ANN401 - any JSON
     """Return the JSON body of a good answer."""
     assert answer.status == 200, answer.data
     return json.loads(answer.data)
