@@ -26,12 +26,12 @@ PROGRAMS = ("podman", "runc", "mmdebstrap", "skopeo", "ssh-keygen", "nsenter")
 
 def full(steps: Steps, at: Folders) -> None:
     """The isolated half with hosts."""
-    state = at.root / "lab"
+    state = (at.root / "lab").resolve()
     steps.say("The isolated site: a network without a route out, an operator's machine, one host without Python")
     if not (state / "lab.json").exists() or len(hosts.containers(NAME)) < 1:
         hosts.down(NAME, state)
         hosts.up(NAME, 1, state)
-    side = at_desk(NAME, state.resolve(), at.media.resolve())
+    side = at_desk(NAME, state, at.media.resolve())
     lab = json.loads((state / "lab.json").read_text())
     address = lab["hosts"]["h1"]
     print(f"  network {lab['subnet']}, operator {lab['operator']}, h1 {address}")
