@@ -121,11 +121,11 @@ def enrol(site_file: Path, given: tuple[str, ...], replaced: tuple[str, ...], ho
 @json_option
 def check(site_file: Path, bundle: Path | None, home: Path | None, as_json: bool) -> None:
     """Run every preflight on every host; unknown is not success. Changes nothing."""
-    from installer.flows import begin  # noqa: PLC0415 - as above
+    from installer.flows import look  # noqa: PLC0415 - as above
 
     declared, opened = open_site(site_file, home)
     size = bundle.stat().st_size if bundle and bundle.exists() else None
-    found = begin.check(declared, opened, platforms=("linux/amd64",), bundle_bytes=size)
+    found = look.check(declared, opened, platforms=("linux/amd64",), bundle_bytes=size)
     console = Console(as_json=as_json)
     console.result("SiteCheck", _survey_value(declared.site.name, found), _survey_text(found))
     if refusal := found.refusal():

@@ -21,16 +21,15 @@ from bundles.content import BundleContent
 from bundles.trust import memory
 from bundles.verify import Verified
 from installer.flows.contents import Contents, read_layer
-from installer.flows.plan import Plan, Signed, Step, checked, require_current
+from installer.flows.look import check
+from installer.flows.plan import PLAN_KEY, Plan, Signed, Step, checked, require_current
 from installer.flows.source import serving
 from installer.flows.steps import Report, execute
 from installer.flows.variables import Briefing, Passwords
 from installer.hosts.ansible import Ansible, Failure, Outcome, run_folder
 from installer.hosts.content import Limits, unpack
-from installer.hosts.facts import gather, gather_all
 from installer.hosts.forward import forward
 from installer.hosts.ssh import Ssh
-from installer.preflight.survey import survey
 from installer.site import aptsign
 from installer.site.config import Declared
 from installer.site.home import Home
@@ -44,8 +43,6 @@ from registry.errors import DryportError, SiteError
 from registry.progress import Progress
 from registry.store import durable
 from registry.store.store import Store
-
-PLAN_KEY = "plan-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,7 @@ class Order:
 
 
 def apply(order: Order, progress: Progress) -> Report:
-    """Execute a plan. Raises SiteError, TrustError, MediaError or HostError; the same plan can then be applied again."""
+    """Execute a plan. Raises SiteError, TrustError, MediaError or HostError; the same plan then goes on."""
     with order.home.locked():
         state = State.load(order.home.state)
         plan = checked(order.signed, order.home, order.home.secrets.read(PLAN_KEY))
@@ -83,15 +80,11 @@ def apply(order: Order, progress: Progress) -> Report:
 
 def _look_first(order: Order, plan: Plan, state: State, journal: Journal) -> None:
     """Ask the hosts before anything is changed. Raises HostError."""
-    site, ssh, hosts = order.declared.site, Ssh(order.home.known_hosts), BareMetal(order.declared).hosts()
-    ports = (site.registry.port, site.policy.forward_port)
-    facts = gather_all(hosts, lambda host: gather(ssh, host, ports))
     is_held = state.release is not None and state.release.index == plan.index
     is_known = is_held or bool(journal.done_steps(plan.digest))
     bundle_bytes = 0 if is_known else order.bundle_bytes  # what was fetched already needs no more room
-    refusal = survey(
-        site, hosts, facts, platforms=order.verified.release.platforms, bundle_bytes=bundle_bytes
-    ).refusal()
+    platforms = order.verified.release.platforms
+    refusal = check(order.declared, order.home, platforms=platforms, bundle_bytes=bundle_bytes).refusal()
     if refusal:
         raise refusal
 

@@ -1,28 +1,19 @@
-"""`site init` and `site check`: make a site's home, and ask its hosts whether an apply could go well.
-
-Init makes what is missing and keeps what is there: run twice, the second run changes nothing.
-"""
+"""`site init`: make a site's home. What is missing is made, what is there stays: run twice, nothing changes."""
 
 from __future__ import annotations
 
 import secrets as entropy
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from installer.flows.apply import PLAN_KEY
+from installer.flows.plan import PLAN_KEY
 from installer.flows.variables import Passwords
-from installer.hosts.facts import Facts, gather, gather_all
-from installer.hosts.ssh import Ssh
-from installer.preflight.survey import Survey, survey
 from installer.site import aptsign
 from installer.site.config import Declared
 from installer.site.home import Home
 from installer.site.journal import Journal
 from installer.site.pki import LOOPBACK, Authority
-from installer.targets.baremetal import BareMetal
-from registry.errors import HostError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +39,6 @@ def begin(declared: Declared, path: Path) -> Begun:
         if changed:
             Journal.open(home.journal).append("site-init", site=home.identity.name, id=home.identity.id)
     return Begun(home, changed)
-
-
-def observe(declared: Declared, home: Home) -> Mapping[str, Facts | HostError]:
-    """Return what every host tells, or why it tells nothing."""
-    site, ssh = declared.site, Ssh(home.known_hosts)
-    ports = (site.registry.port, site.policy.forward_port)
-    return gather_all(BareMetal(declared).hosts(), lambda host: gather(ssh, host, ports))
-
-
-def check(declared: Declared, home: Home, *, platforms: tuple[str, ...], bundle_bytes: int | None) -> Survey:
-    """Return the survey of all hosts as they are now."""
-    facts = observe(declared, home)
-    hosts = BareMetal(declared).hosts()
-    return survey(declared.site, hosts, facts, platforms=platforms, bundle_bytes=bundle_bytes)
 
 
 def _made(home: Home) -> frozenset[tuple[str, int]]:

@@ -42,6 +42,8 @@ LOOKING_VERBS = frozenset({"precheck", "check"})
 REGISTRY_ROLES = frozenset({"registry", "packs"})
 """Roles of hosts that run the site's registry only."""
 PLAN_BYTES = 64 << 20
+PLAN_KEY = "plan-key"
+"""Name of the secret that signs a site's plans."""
 _AFTER = {
     "python": "Python 3 runs, from the release's packages",
     "packages": "the release's packages are installed, its repository is apt's source",
@@ -183,7 +185,11 @@ def _steps(
     site: Site, contents: Contents, state: State, verbs: Collection[tuple[str, str]], bundle_bytes: int
 ) -> Iterator[Step]:
     before = f"{state.release.product} {state.release.version}" if state.release else "nothing of dryport"
-    size = {"kit": contents.kit.layer.size, "packages": sum(one.size for one in contents.apt), "registry": bundle_bytes}
+    size = {
+        ("kit", "install"): contents.kit.layer.size,
+        ("packages", "install"): sum(one.size for one in contents.apt),
+        ("registry", "configure"): bundle_bytes,
+    }
     number = 0
     for role in ROLES:
         hosts = site.registry_hosts if role in REGISTRY_ROLES else [host.name for host in site.hosts]
@@ -201,7 +207,7 @@ def _steps(
                     undo="nothing to undo" if looks else f"{role} remove",
                     before=before,
                     after="nothing changes" if looks else _AFTER[role],
-                    bytes=size.get(role, 0) if verb == "install" else 0,
+                    bytes=size.get((role, verb), 0),
                 )
 
 

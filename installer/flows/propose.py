@@ -7,18 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bundles.verify import Verified
-from installer.flows import begin
-from installer.flows.apply import PLAN_KEY
 from installer.flows.contents import Contents, read_layer
-from installer.flows.plan import Observed, Plan, make, verbs_in
+from installer.flows.look import judge, observe
+from installer.flows.plan import PLAN_KEY, Observed, Plan, make, verbs_in
 from installer.flows.plan import save as save_plan
 from installer.hosts.content import Limits, listed
 from installer.hosts.facts import Facts
-from installer.preflight.survey import survey
 from installer.site.config import Declared
 from installer.site.home import Home
 from installer.site.state import State
-from installer.targets.baremetal import BareMetal
 
 
 def propose(verified: Verified, declared: Declared, home: Home, *, bundle_bytes: int) -> Plan:
@@ -30,8 +27,8 @@ def propose(verified: Verified, declared: Declared, home: Home, *, bundle_bytes:
     layer = read_layer(source, contents.playbooks_repository, contents.playbooks.digest, limits.bytes)
     is_held = state.release is not None and state.release.index == str(release.index)
     needed = 0 if is_held else bundle_bytes
-    facts = begin.observe(declared, home)
-    found = survey(declared.site, BareMetal(declared).hosts(), facts, platforms=release.platforms, bundle_bytes=needed)
+    facts = observe(declared, home)
+    found = judge(declared, facts, platforms=release.platforms, bundle_bytes=needed)
     if refusal := found.refusal():
         raise refusal
     observed = Observed(state, {name: one for name, one in facts.items() if isinstance(one, Facts)})

@@ -21,7 +21,7 @@ from installer.site.secrets import Secret, SecretFolder
 from installer.targets.base import Host
 
 USERS = "registry-users"
-PULL_USER = "puller"
+PULL_USER = "pull"
 ADMIN_USER = "admin"
 ADMIN_GRANTS = ("pull,push,delete:*",)
 PULL_GRANTS = ("pull:*",)
@@ -39,7 +39,7 @@ class Passwords:
     @classmethod
     def ensure(cls, folder: SecretFolder) -> Passwords:
         """Return them, made once: the users file is salted, and a new one would be a change on every host."""
-        pull, admin = folder.password("registry-pull"), folder.password("registry-admin")
+        pull, admin = folder.password("pull-password"), folder.password("admin-password")
 
         def users() -> str:
             from registry.server.users import user_line  # noqa: PLC0415 - wanted once in a site's life

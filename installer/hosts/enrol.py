@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import re
 import socket
 from collections.abc import Mapping, Sequence
@@ -50,6 +51,7 @@ def scan(host: Host) -> tuple[HostKey, ...]:
         try:
             with socket.create_connection((host.address, host.port), SCAN_SECONDS) as link:
                 transport = paramiko.Transport(link)
+                transport.set_log_channel(_quiet())
                 try:
                     transport.get_security_options().key_types = (kind,)
                     transport.start_client(timeout=SCAN_SECONDS)
@@ -71,6 +73,14 @@ def scan(host: Host) -> tuple[HostKey, ...]:
             hint="see that the host runs and its sshd answers, then enrol again",
         )
     return tuple(found.values())
+
+
+def _quiet() -> str:
+    """Return a log channel that nobody hears: a kind of key that a host lacks is no event."""
+    channel = logging.getLogger("installer.hosts.enrol.scan")
+    channel.addHandler(logging.NullHandler())
+    channel.propagate = False
+    return channel.name
 
 
 def pinned(host: Host, known_hosts: Path) -> tuple[HostKey, ...]:
