@@ -42,6 +42,17 @@ AptComponent = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
 RelativePath = Annotated[str, AfterValidator(_relative)]
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key stands once: of two lists `images`, the first would vanish without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping; raises YAMLError for a key that is there twice."""
+        found = super().construct_mapping(node, deep)
+        if len(found) != len(node.value):
+            raise yaml.constructor.ConstructorError("while reading a mapping", node.start_mark, "a key is there twice")
+        return found
+
+
 class Section(BaseModel):
     """Base of all parts: an unknown key is an error, a read definition does not change."""
 
@@ -130,9 +141,11 @@ class Definition(Section):
     def read(cls, path: Path) -> Definition:
         """Return the definition in a file; raises DefinitionError that lists every finding."""
         try:
-            value: Any = yaml.safe_load(path.read_bytes())
+            value: Any = yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506 - a SafeLoader
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise DefinitionError("definition-unreadable", str(error), where=str(path)) from error
+            raise DefinitionError(
+                "definition-unreadable", str(error), where=str(path), hint="mend the file; docs/definition.md shows one"
+            ) from error
         try:
             return cls.model_validate(value)
         except ValidationError as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -32,6 +31,7 @@ class Downloads:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: tuple[Entry, ...] | None = None
+        self._proxies: dict[tuple[str, str], str] = {}
         self._pools: dict[str, urllib3.PoolManager] = {}
 
     def blocks(self, package: AptPackage, blob: LockedBlob) -> Iterator[bytes]:
@@ -118,7 +118,10 @@ class Downloads:
     def _pool(self, address: str) -> urllib3.PoolManager:
         target = urlsplit(address)
         with self._lock:
-            proxy = _proxy(target.scheme, target.hostname or "")
+            key = (target.scheme, target.hostname or "")
+            if key not in self._proxies:
+                self._proxies[key] = _proxy(*key)
+            proxy = self._proxies[key]
             if proxy not in self._pools:
                 authorities = setting("Acquire::https::CaInfo/f") or None
                 self._pools[proxy] = (
@@ -129,7 +132,6 @@ class Downloads:
             return self._pools[proxy]
 
 
-@lru_cache(maxsize=64)
 def _proxy(scheme: str, host: str) -> str:
     """Return the proxy that apt would use, empty for none: the host's own setting, then the scheme's, then http's."""
     for name in (f"Acquire::{scheme}::Proxy::{host}", f"Acquire::{scheme}::Proxy", "Acquire::http::Proxy"):

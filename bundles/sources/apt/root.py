@@ -174,7 +174,7 @@ class PrivateApt:
 
 
 def _choice(line: str) -> Choice:
-    found = _LINE.fullmatch(line.strip())
+    found = _LINE.fullmatch(line)
     if not found:
         raise RemoteError("apt-answer-unknown", "apt answered in words dryport does not know", seen=line)
     algorithm, _, hexed = found["hash"].partition(":")
