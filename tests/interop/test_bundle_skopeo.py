@@ -1,0 +1,89 @@
+"""A bundle is readable without dryport: tar, sha256sum, openssl and skopeo, as docs/bundle-format.md says."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+from registry.oci.digest import Digest
+from registry.store import durable
+from tests.attacks.publisher import Publisher
+from tests.conftest import need
+from tests.sample_bundles import API, WEB, Sample, noise
+
+PUBLISHER = Publisher(product="sample")
+SIZES = {"base": 5_000_000, "app": 20_000}
+LAYERS = {name: gzip.compress(noise(name, size), mtime=0) for name, size in SIZES.items()}
+SAMPLE = Sample.of(LAYERS)
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bundle") / "sample.tar"
+    SAMPLE.publish(path, PUBLISHER)
+    return path
+
+
+@pytest.fixture
+def opened(bundle: Path, tmp_path: Path) -> Path:
+    need("tar")
+    run("tar", "-C", tmp_path, "-xf", bundle)
+    return tmp_path
+
+
+def test_gnu_tar_lists_the_metadata_first(bundle: Path):
+    need("tar")
+    names = run("tar", "-tf", bundle).splitlines()
+    assert names[:3] == ["oci-layout", "index.json", "metadata/1.root.json"]
+    assert names[names.index("metadata/pad") + 1] == "SHA256SUMS"
+    assert all(name.startswith("blobs/sha256/") for name in names[names.index("SHA256SUMS") + 1 :])
+
+
+def test_sha256sum_checks_every_member_outside_the_region(opened: Path):
+    need("sha256sum")
+    said = run("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=opened)
+    there = {str(one.relative_to(opened)) for one in opened.rglob("*") if one.is_file()}
+    checked = {line.removesuffix(": OK") for line in said.splitlines()}
+    assert checked == {one for one in there if not one.startswith("metadata/")} - {"SHA256SUMS"}
+
+
+def test_openssl_checks_the_signature_on_the_index(opened: Path):
+    need("openssl")
+    pem = PUBLISHER.release[0].public_key.keyval["public"].encode()
+    key = load_pem_public_key(pem)
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    durable.create(opened / "release.pub", key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    check = ("openssl", "dgst", "-sha256", "-verify", "release.pub", "-signature", "metadata/index.json.sig")
+    assert run(*check, "index.json", cwd=opened) == "Verified OK\n"
+    durable.append(opened / "index.json", b" ")
+    assert subprocess.run([*check, "index.json"], cwd=opened, capture_output=True, check=False).returncode != 0
+
+
+@pytest.mark.parametrize("reference", [WEB, API])
+def test_skopeo_inspects_an_image_in_the_bundle(bundle: Path, reference: str):
+    need("skopeo")
+    seen = json.loads(run("skopeo", "inspect", f"oci-archive:{bundle}:{reference}"))
+    assert seen["Architecture"] == "amd64"
+    assert str(Digest.of(LAYERS["base"])) in seen["Layers"]
+
+
+def test_skopeo_copies_one_image_out_byte_for_byte(bundle: Path, tmp_path: Path):
+    need("skopeo")
+    run("skopeo", "copy", "--quiet", f"oci-archive:{bundle}:{WEB}", f"oci:{tmp_path}/out:web")
+    web = SAMPLE.lock.artifacts[0]
+    (found,) = json.loads((tmp_path / "out" / "index.json").read_bytes())["manifests"]
+    assert found["digest"] == str(web.root.digest)
+    for blob in (web.root, *web.blobs):
+        assert blob.digest.matches((tmp_path / "out" / "blobs" / "sha256" / blob.digest.hex).read_bytes())
