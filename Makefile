@@ -67,7 +67,7 @@ check: setup ## Lint, format, types, playbooks
 demo: setup ## From nothing to a running isolated site, told step by step
 	@$(RUN) .venv/bin/python -m tests.lab.demo up
 
-demo-down: ## Remove everything the demonstration made
+demo-down: setup ## Remove everything the demonstration made
 	@$(RUN) .venv/bin/python -m tests.lab.demo down
 
 accept-slice: setup ## Show the first slice's promises, in figures
@@ -77,7 +77,9 @@ kit: setup ## Build the kit into dist/
 	@$(RUN) dryport kit build --out dist
 
 bench: setup ## Measure
-	@$(PYTEST) -s tests/bench
+	@for file in tests/bench/[a-z]*.py; do \
+		name=$$(basename $$file .py); echo "$$name:"; $(RUN) .venv/bin/python -m tests.bench.$$name || exit 1; \
+	done
 
 lock: setup ## Pin and hash the newest fitting packages in requirements/
 	@for name in runtime dev; do \
