@@ -68,7 +68,11 @@ class Transport:
         )
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all idle connections now: `clear` alone leaves them to the garbage collector."""
+        for key in self._pools.pools.keys():  # noqa: SIM118 - the container refuses to be iterated
+            pool = self._pools.pools.get(key)
+            if pool is not None:
+                pool.close()
         self._pools.clear()
 
     @contextmanager
