@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,24 @@ def test_a_site_cannot_be_made_to_forget_by_saving_an_older_state(tmp_path: Path
     newer, _, _ = judge(*publisher.bundle(6), grown, now=NOW + DAY)
     memory.save(path, newer)
     assert memory.load(path) == newer
+
+
+@pytest.mark.parametrize("forgotten", ["a sequence", "a product", "a root", "the time"])
+def test_a_site_cannot_be_made_to_forget_one_thing_alone(tmp_path: Path, forgotten: str):
+    publisher = Publisher()
+    publisher.rotate()
+    path, grown = tmp_path / "trust.json", accepted(publisher, 5)
+    memory.save(path, grown)
+    less = {
+        "a sequence": replace(grown, accepted={"quickstart": (4, grown.accepted["quickstart"][1])}),
+        "a product": replace(grown, accepted={"other": grown.accepted["quickstart"]}),
+        "a root": replace(grown, roots=grown.roots[:1]),
+        "the time": replace(grown, floor=grown.floor - DAY),
+    }[forgotten]
+    with pytest.raises(TrustError) as caught:
+        memory.save(path, less)
+    assert caught.value.reference == "trust-memory-behind"
+    assert memory.load(path) == grown
 
 
 def test_only_a_memory_that_is_not_there_means_nothing_remembered(tmp_path: Path):

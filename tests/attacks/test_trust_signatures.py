@@ -262,6 +262,15 @@ def test_an_index_named_by_a_weak_digest_alone_is_refused():
     )
 
 
+def test_an_index_of_another_length_than_was_signed_is_refused_though_its_digest_is_right():
+    publisher = Publisher()
+    region, index = publisher.bundle()
+    longer = resigned(
+        region, "targets", lambda one: one["targets"]["index.json"].update(length=len(index) + 1), publisher.release
+    )
+    assert refused(longer, index, publisher.begin()).reference == "index-mismatch"
+
+
 def test_an_rsa_key_in_a_root_is_refused_as_a_kind_that_is_not_accepted():
     publisher = Publisher()
     publisher.release = [CryptoSigner.generate_rsa()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,17 @@ def test_any_signed_expiry_ends_a_bundle_even_before_its_best_before(role: str):
     publisher = Publisher()
     region, index = publisher.bundle()
     ended = resigned(region, role, lambda one: one.update(expires="2031-05-31T00:00:00Z"), publisher.release)
+    assert refused(ended, index, publisher.begin()).reference == "release-expired"
+
+
+def test_a_best_before_ends_a_bundle_even_before_its_metadata_expires():
+    publisher = Publisher()
+    region, index = publisher.bundle()
+
+    def sooner(one: dict[str, Any]) -> None:
+        one["targets"]["index.json"]["custom"]["bestBefore"] = "2031-05-31T00:00:00Z"
+
+    ended = resigned(region, "targets", sooner, publisher.release)
     assert refused(ended, index, publisher.begin()).reference == "release-expired"
 
 
