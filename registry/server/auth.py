@@ -51,6 +51,8 @@ class Access:
         self._key = secrets.token_bytes(32)
         self._known: OrderedDict[bytes, float] = OrderedDict()
         self._running: dict[bytes, asyncio.Task[bool]] = {}
+        if users is not None:
+            Users.load(users)  # a file that cannot be read stops the start; later it lets nobody in
         self._refresh()
 
     @property

@@ -46,6 +46,8 @@ def _splits(path: str) -> Iterator[Split]:
         parts = [urllib.parse.unquote(part, errors="strict") for part in parts]
     except UnicodeDecodeError:
         return
+    if any("/" in part for part in parts):
+        return
     for place in range(1, len(parts) - 1):
         reference = parts[place]
         try:
