@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from registry.store.store import Store
 
 FILE = click.Path(path_type=Path, dir_okay=False)
+NAMED = 20
+"""How many repositories `serve` names; all of them are in `--json`."""
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
@@ -89,7 +91,8 @@ def _say_ready(console: Console, url: str, served: Served) -> None:
     lines = [f"serving at {url}"]
     for name, source in served.origins:
         repositories = sorted(source.repositories())
-        lines += [f"  from {name}: {len(repositories)} repositories", *(f"    {one}" for one in repositories)]
+        lines += [f"  from {name}: {len(repositories)} repositories", *(f"    {one}" for one in repositories[:NAMED])]
+        lines += [f"    and {len(repositories) - NAMED} more"] if len(repositories) > NAMED else []
     console.result("RegistryServing", {"url": url, "sources": sources}, "\n".join([*lines, "ready"]))
 
 

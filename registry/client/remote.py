@@ -29,6 +29,8 @@ from registry.oci.reference import repository_name, tag_name
 
 MANIFEST_BYTES = 2 * strictjson.METADATA_BYTES
 PAGES = 10_000
+RESOLVED = 32
+"""Manifests kept from `resolve` for the `manifest` that follows, so that nothing is fetched twice."""
 CATALOG = "registry:catalog:*"
 _ACCEPT = ", ".join([*sorted(MANIFESTS | INDEXES), "*/*;q=0.1"])
 
@@ -41,6 +43,7 @@ class RemoteRegistry:
     ) -> None:
         self._transport = Transport(url, ca=ca, user=user, password=password, limits=limits)
         self.url = self._transport.origin
+        self._resolved: dict[tuple[str, Digest], tuple[bytes, str]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -72,10 +75,16 @@ class RemoteRegistry:
         data, media_type, stated = found
         if stated and not stated.matches(data):
             raise self._differs(f"{repository}:{tag}", stated, data)
-        return Descriptor(media_type, stated or Digest.of(data), len(data))
+        digest = stated or Digest.of(data)
+        if len(self._resolved) >= RESOLVED:
+            self._resolved.clear()
+        self._resolved[repository, digest] = (data, media_type)
+        return Descriptor(media_type, digest, len(data))
 
     def manifest(self, repository: str, digest: Digest) -> tuple[bytes, str] | None:
         """Return a manifest's exact bytes, checked, and its media type (end-3)."""
+        if resolved := self._resolved.pop((repository, digest), None):
+            return resolved
         found = self._manifest(repository, str(digest))
         if found is None:
             return None

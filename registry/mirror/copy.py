@@ -123,6 +123,8 @@ class _Copy:
             self.store.link_blob(name, digest)
 
     def _move(self, blobs: Sequence[Blob], progress: Progress) -> None:
+        if not blobs:
+            return
         total = sum(blob.descriptor.size for blob in blobs)
         with progress.meter("copying blobs", total) as meter, ThreadPoolExecutor(THREADS) as pool:
             running = {pool.submit(self._send, blob, meter): blob for blob in blobs}
