@@ -31,7 +31,7 @@ Variables = Mapping[str, object]
 MESSAGE_CHARACTERS = 2000
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FULL = re.compile(
-    r"No space left on device|ENOSPC|not have enough free space|not enough free (disk )?space", re.IGNORECASE
+    r"No space left on device|ENOSPC|(n't|not) have enough free space|not enough free (disk )?space", re.IGNORECASE
 )
 
 

@@ -9,6 +9,7 @@ The certificate is checked against the site CA and the host's address as everywh
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 import subprocess
@@ -20,7 +21,10 @@ from installer.targets.base import Host
 from registry.errors import HostError
 
 SECONDS = 15.0
+END_SECONDS = 2.0
 BODY_BYTES = 64 << 10
+_REFUSED = re.compile(r"open failed|stdio forwarding failed", re.IGNORECASE)
+"""What ssh says when the host was reached and the port on it was not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,9 @@ def ask(ssh: Ssh, host: Host, *, port: int, path: str, ca: Path) -> Reply:
                 response.begin()
                 return Reply(response.status, response.read(BODY_BYTES).decode(errors="replace"))
         except (OSError, http.client.HTTPException) as error:
-            process.kill()  # by the handle of the process that we started
-            said = process.communicate()[1].decode(errors="replace")
-            if process.returncode == SSH_FAILED and "open failed" not in said:
+            ours.close()
+            said = _end(process)
+            if process.returncode == SSH_FAILED and not _REFUSED.search(said):
                 raise ssh.failure(host, said) from error
             raise HostError(
                 "service-not-answering",
@@ -63,8 +67,20 @@ def ask(ssh: Ssh, host: Host, *, port: int, path: str, ca: Path) -> Reply:
                 hint=f"look at the service on the host: systemctl status dryport-registry.service (port {port})",
             ) from error
         finally:
-            process.kill()
-            process.communicate()
+            ours.close()
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> str:
+    """End ssh, by the handle of the process that we started; return what it said."""
+    if process.stderr is None or process.stderr.closed:
+        return ""
+    try:
+        said = process.communicate(timeout=END_SECONDS)[1]  # our end is closed, so it ends by itself
+    except subprocess.TimeoutExpired:
+        process.kill()
+        said = process.communicate()[1]
+    return said.decode(errors="replace")
 
 
 def _bracketed(address: str) -> str:

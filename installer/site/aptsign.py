@@ -45,7 +45,8 @@ def clear_sign(release: bytes, secret: Path) -> bytes:
     from pysequoia import SignatureMode, Tsk, sign  # noqa: PLC0415
 
     key = Tsk.from_bytes(secret.read_bytes())
-    signed: bytes = sign(key.signer(), release, mode=SignatureMode.CLEAR)
+    # the newline before the signature belongs to the frame (RFC 4880, 7.1), so the last one of the text comes from it
+    signed: bytes = sign(key.signer(), release.removesuffix(b"\n"), mode=SignatureMode.CLEAR)
     return signed
 
 

@@ -133,6 +133,11 @@ class Site(Section):
         return Digest.of(strictjson.canonical(self.model_dump(mode="json")))
 
 
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of `site.yaml`, as published in docs/site.schema.json."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Site.model_json_schema()}
+
+
 @dataclass(frozen=True, slots=True)
 class Declared:
     """A site and the file that declares it."""
