@@ -8,8 +8,13 @@ PYTEST := $(RUN) .venv/bin/python -m pytest -q
 # What the demonstration, the lab and the tests against foreign programs run; on Debian, as root, installed if missing.
 PROGRAMS := python3-venv podman runc skopeo mmdebstrap openssh-client openssl iproute2 containernetworking-plugins \
 	apache2-utils uidmap dpkg-dev gpgv strace
-# A network namespace that holds nothing but its own loopback.
-ALONE := unshare $(if $(ROOT),,--map-root-user) --net sh -c 'ip link set lo up && exec "$$@"' sh
+# A network namespace that holds nothing but its own loopback; who is not root stays who he is inside.
+ifdef ROOT
+ALONE := unshare --net sh -c 'ip link set lo up && exec "$$@"' sh
+else
+ALONE := unshare --map-root-user --net sh -c 'ip link set lo up && exec "$$@"' sh \
+	unshare --user --map-user=$(shell id -u) --map-group=$(shell id -g)
+endif
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
