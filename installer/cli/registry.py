@@ -17,7 +17,6 @@ from registry.errors import SiteError, UsageError
 if TYPE_CHECKING:
     from installer.cli.serving import ServeConfig, Served
     from registry.mirror.report import CopyReport
-    from registry.store.store import Store
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 NAMED = 20
@@ -145,7 +144,7 @@ def import_(
     as_json: bool,
 ) -> None:
     """Copy repositories into a store, every byte checked. What is there already is not copied; a killed run goes on."""
-    from installer.cli.serving import open_bundle  # noqa: PLC0415 - as above
+    from installer.cli.serving import open_bundle, open_store  # noqa: PLC0415 - as above
     from registry.mirror.copy import copy  # noqa: PLC0415
 
     console = Console(as_json=as_json)
@@ -156,7 +155,7 @@ def import_(
             "--ca, --user and --password-file are for a registry; --home, --root and --fingerprint are for a bundle",
             where=source,
         )
-    with _open_store(folder) as store:
+    with open_store(folder) as store:
         if is_remote:
             with connect(source, ca, user, password_file) as remote:
                 report = copy(remote, store, console, repositories=repositories)
@@ -186,14 +185,15 @@ def _told(report: CopyReport, folder: Path) -> str:
 @json_option
 def status(*, folder: Path, as_json: bool) -> None:
     """Say what a store holds, and whether everything that its manifests name is there."""
-    from registry.mirror.inventory import inventory  # noqa: PLC0415 - as above
+    from installer.cli.serving import open_store  # noqa: PLC0415 - as above
+    from registry.mirror.inventory import inventory  # noqa: PLC0415
 
     console = Console(as_json=as_json)
     if not (folder / "index.sqlite").is_file():
         raise SiteError(
             "store-missing", "there is no store", where=str(folder), hint="dryport registry import --store DIR"
         )
-    with _open_store(folder) as store:
+    with open_store(folder) as store:
         found = inventory(store)
     lines = [f"  {one.name}  {', '.join(one.tags) or '(no tag)'}" for one in found.repositories]
     text = (
@@ -209,12 +209,3 @@ def status(*, folder: Path, as_json: bool) -> None:
             findings=[SiteError("content-missing", "missing or cut short", where=name) for name in found.missing],
             hint="import again from where they came: dryport registry import",
         )
-
-
-def _open_store(folder: Path) -> Store:
-    from registry.store.store import Store  # noqa: PLC0415 - as above
-
-    try:
-        return Store.open(folder)
-    except OSError as error:
-        raise SiteError("store-not-usable", error.strerror or str(error), where=str(folder)) from error

@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from sqlalchemy.exc import OperationalError
 
 from bundles.verify import Verified, verify
 from installer.cli.trusting import trust_state
@@ -110,7 +111,7 @@ def opened(settings: Settings, bundles: Sequence[BundleEntry], folder: Path) -> 
             "nothing-to-serve", "there is neither a bundle nor a store to serve", hint="--bundle or --store"
         )
     with ExitStack() as stack:
-        store = stack.enter_context(Store.open(settings.store)) if settings.store else None
+        store = stack.enter_context(open_store(settings.store)) if settings.store else None
         verified = [_verified(entry, folder) for entry in bundles]
         for one in verified:
             stack.callback(one.close)
@@ -121,6 +122,20 @@ def opened(settings: Settings, bundles: Sequence[BundleEntry], folder: Path) -> 
             name = f"bundle {entry.path} ({release.product} {release.version}, sequence {release.sequence}, verified)"
             origins.append((name, mount))
         yield Served(store, mounts, origins, [warning for one in verified for warning in one.warnings])
+
+
+def open_store(folder: Path) -> Store:
+    """Return a store, begun if it is not there. Raises SiteError where this user cannot have one."""
+    try:
+        return Store.open(folder)
+    except (OSError, OperationalError) as error:
+        raise SiteError(
+            "store-not-usable",
+            "the store cannot be opened or begun",
+            where=str(folder),
+            seen=str(error.orig if isinstance(error, OperationalError) else error),
+            hint="run as the user that owns it, and see that the disk is writable",
+        ) from error
 
 
 def open_bundle(path: Path, home: Path | None, root: Path | None, fingerprint: str | None) -> Verified:
