@@ -1,7 +1,8 @@
 """The index's database: SQLite in WAL mode, every commit on disk before it returns, several processes at once.
 
-`reading()` sees one consistent state. `writing()` takes the write lock at its beginning, so that what it read is still
-true when it commits; it waits for other processes, and threads of one process queue up without polling.
+`reading()` asks; each question sees one consistent state. `writing()` takes the write lock at its beginning, so that
+what it read is still true when it commits; it waits for other processes, and threads of one process queue up without
+polling.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Give a connection that sees one consistent state."""
-        with self._engine.connect() as connection, connection.begin():
+        """Give a connection for questions; each sees one consistent state, and waits for nobody."""
+        with self._engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -87,8 +88,8 @@ def _prepare(connection: Any, _: object) -> None:  # noqa: ANN401 - whatever the
 
 
 def _begin(connection: Connection) -> None:
-    is_write = connection.get_execution_options().get("write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+    if connection.get_execution_options().get("write", False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, delete, exists, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, bindparam, delete, exists, select
 from sqlalchemy.dialects.sqlite import insert
 
 from registry.oci.descriptor import Descriptor
@@ -17,6 +17,25 @@ from registry.oci.digest import Digest
 from registry.oci.manifest import Manifest
 from registry.store.database import Database
 from registry.store.schema import contents, holdings, manifests, mentions, repositories, tags
+
+
+def _of(wanted: Select[Any], table: Table) -> Select[Any]:
+    """Narrow a question to the rows of the repository `:repository`."""
+    joined = wanted.join(repositories, repositories.c.id == table.c.repository)
+    return joined.where(repositories.c.name == bindparam("repository"))
+
+
+# Built once: putting a question together costs more than answering it.
+_SIZE = select(contents.c.size).where(contents.c.digest == bindparam("digest"))
+_HELD = _of(select(holdings.c.digest), holdings).where(holdings.c.digest == contents.c.digest)
+_SIZE_IN = _SIZE.where(exists(_HELD))
+_REPOSITORIES = select(repositories.c.name).order_by(repositories.c.name)
+_HOLDERS = _REPOSITORIES.join(holdings).where(holdings.c.digest == bindparam("digest"))
+_TAGS = _of(select(tags.c.name), tags).order_by(tags.c.name)
+_TAGGED = _of(select(manifests).select_from(tags.join(manifests)), tags).where(tags.c.name == bindparam("tag"))
+_MANIFEST = _of(select(manifests), manifests).where(manifests.c.digest == bindparam("digest"))
+_REFERRERS = _of(select(manifests), manifests).where(manifests.c.subject == bindparam("subject"))
+_MENTIONS = _of(select(mentions.c.target), mentions).where(mentions.c.target == bindparam("target")).limit(1)
 
 
 class Index:
@@ -27,34 +46,28 @@ class Index:
 
     def repositories(self) -> list[str]:
         """Return every repository's name, sorted."""
-        with self._database.reading() as connection:
-            return list(connection.scalars(select(repositories.c.name).order_by(repositories.c.name)))
+        return self._names(_REPOSITORIES)
 
     def tags(self, repository: str) -> list[str]:
         """Return a repository's tags, sorted by their bytes."""
-        with self._database.reading() as connection:
-            return list(connection.scalars(_of(select(tags.c.name), tags, repository).order_by(tags.c.name)))
+        return self._names(_TAGS, repository=repository)
 
     def resolve(self, repository: str, tag: str) -> Descriptor | None:
         """Return the manifest that a tag names."""
-        wanted = _of(select(manifests).select_from(tags.join(manifests)), tags, repository).where(tags.c.name == tag)
-        return self._first(wanted)
+        return next(iter(self._manifests(_TAGGED, repository=repository, tag=tag)), None)
 
     def manifest(self, repository: str, digest: Digest) -> Descriptor | None:
         """Return what is known of a repository's manifest."""
-        return self._first(_of(select(manifests), manifests, repository).where(manifests.c.digest == str(digest)))
+        return next(iter(self._manifests(_MANIFEST, repository=repository, digest=str(digest))), None)
 
     def referrers(self, repository: str, subject: Digest) -> list[Descriptor]:
         """Return the manifests whose subject is `subject`, in a stable order."""
-        wanted = _of(select(manifests), manifests, repository).where(manifests.c.subject == str(subject))
-        with self._database.reading() as connection:
-            return [_descriptor(row) for row in connection.execute(wanted.order_by(manifests.c.digest)).mappings()]
+        wanted = _REFERRERS.order_by(manifests.c.digest)
+        return self._manifests(wanted, repository=repository, subject=str(subject))
 
     def mentions(self, repository: str, target: Digest) -> bool:
         """Say whether a manifest of the repository names `target`."""
-        wanted = _of(select(mentions.c.target), mentions, repository).where(mentions.c.target == str(target))
-        with self._database.reading() as connection:
-            return connection.execute(wanted.limit(1)).first() is not None
+        return bool(self._names(_MENTIONS, repository=repository, target=str(target)))
 
     def size(self, digest: Digest, repository: str | None = None) -> int | None:
         """Return the size of a blob that the repository (or the store, without one) holds."""
@@ -63,9 +76,7 @@ class Index:
 
     def holders(self, digest: Digest) -> list[str]:
         """Return the repositories that hold a blob."""
-        wanted = select(repositories.c.name).join(holdings).where(holdings.c.digest == str(digest))
-        with self._database.reading() as connection:
-            return list(connection.scalars(wanted.order_by(repositories.c.name)))
+        return self._names(_HOLDERS, digest=str(digest))
 
     def add_blob(self, repository: str, digest: Digest, size: int) -> None:
         """Record a durable blob and show it in a repository."""
@@ -90,19 +101,20 @@ class Index:
             done = connection.execute(delete(table).where(table.c.repository == number, condition))
             return bool(done.rowcount)
 
-    def _first(self, wanted: Select[Any]) -> Descriptor | None:
+    def _names(self, wanted: Select[Any], **values: str) -> list[str]:
         with self._database.reading() as connection:
-            row = connection.execute(wanted).mappings().first()
-            return _descriptor(row) if row else None
+            return list(connection.scalars(wanted, values))
+
+    def _manifests(self, wanted: Select[Any], **values: str) -> list[Descriptor]:
+        with self._database.reading() as connection:
+            return [_descriptor(row) for row in connection.execute(wanted, values).mappings()]
 
 
 def blob_size(connection: Connection, digest: Digest, repository: str | None = None) -> int | None:
     """Return a blob's size if the repository (or the store, without one) holds it."""
-    wanted = select(contents.c.size).where(contents.c.digest == str(digest))
-    if repository is not None:
-        held = _of(select(holdings.c.digest), holdings, repository).where(holdings.c.digest == contents.c.digest)
-        wanted = wanted.where(exists(held))
-    return connection.execute(wanted).scalar()
+    if repository is None:
+        return connection.execute(_SIZE, {"digest": str(digest)}).scalar()
+    return connection.execute(_SIZE_IN, {"digest": str(digest), "repository": repository}).scalar()
 
 
 def record_blob(connection: Connection, repository: str, digest: Digest, size: int) -> None:
@@ -127,7 +139,13 @@ def add_manifest(
         "artifact_type": manifest.artifact_type,
         "annotations": json.dumps(dict(manifest.annotations)) if manifest.subject else None,
     }
-    connection.execute(insert(manifests).values(row).on_conflict_do_nothing())
+    connection.execute(
+        insert(manifests)
+        .values(row)
+        .on_conflict_do_update(
+            index_elements=["repository", "digest"], set_={"media_type": manifest.media_type}
+        )  # the same bytes may be pushed as another type: the last one counts, as for tags
+    )
     targets = {str(item.digest) for item in (*manifest.blobs, *manifest.children)}
     if targets:
         rows = [{"repository": number, "manifest": str(digest), "target": target} for target in sorted(targets)]
@@ -143,10 +161,6 @@ def _number(connection: Connection, repository: str) -> int:
     connection.execute(insert(repositories).values(name=repository).on_conflict_do_nothing())
     number: int = connection.execute(select(repositories.c.id).where(repositories.c.name == repository)).scalar_one()
     return number
-
-
-def _of(wanted: Select[Any], table: Table, repository: str) -> Select[Any]:
-    return wanted.join(repositories, repositories.c.id == table.c.repository).where(repositories.c.name == repository)
 
 
 def _descriptor(row: RowMapping) -> Descriptor:
