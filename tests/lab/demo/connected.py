@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from tests.lab.demo.place import shown
 from tests.lab.demo.script import BUNDLE, KIT, Folders, Steps
@@ -37,10 +38,21 @@ def connected(steps: Steps, at: Folders) -> None:
     bundle = at.media / BUNDLE
     dryport("bundle", "build", str(DEFINITION), "--lock", str(lock), "--out", str(bundle), *inputs)
     steps.say("Sign: bundle and kit")
-    best_before = (datetime.now(UTC) + timedelta(days=180)).date().isoformat()
-    release = ("--key", str(at.keys / "release.pem"), "--sequence", "1", "--best-before", best_before)
-    dryport("bundle", "sign", str(bundle), "--root", str(at.keys / "1.root.json"), *release)
+    sign(at, bundle)
     dryport("kit", "sign", str(at.media / KIT), "--key", str(at.keys / "anna.pem"))
+
+
+def sign(at: Folders, bundle: Path) -> None:
+    """Sign the bundle once; one with other content is the next release, as a site would demand."""
+    index, signed = told("bundle", "inspect", str(bundle))["index"], at.root / "signed.json"
+    last = json.loads(signed.read_text()) if signed.exists() else {"sequence": 0, "index": ""}
+    if last["index"] == index:
+        print(f"  the same content was signed before, as release {last['sequence']}")
+        return
+    sequence, best_before = last["sequence"] + 1, (datetime.now(UTC) + timedelta(days=180)).date().isoformat()
+    release = ("--key", str(at.keys / "release.pem"), "--sequence", str(sequence), "--best-before", best_before)
+    dryport("bundle", "sign", str(bundle), "--root", str(at.keys / "1.root.json"), *release)
+    signed.write_text(json.dumps({"sequence": sequence, "index": index}))
 
 
 def ceremony(at: Folders) -> None:
@@ -62,14 +74,14 @@ def ceremony(at: Folders) -> None:
     paper = at.media / "paper"
     paper.mkdir(exist_ok=True)
     shutil.copy(at.keys / "anna.pub", paper / "root-key.pub")
-    (paper / "root-fingerprint").write_text(fingerprint(root) + "\n")
+    (paper / "root-fingerprint").write_text(told("key", "show", str(root))["fingerprint"] + "\n")
 
 
-def fingerprint(root: Path) -> str:
-    """Return what goes onto the paper."""
-    command = [DRYPORT, "key", "show", str(root), "--json"]
-    told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return str(told["fingerprint"])
+def told(*arguments: str) -> dict[str, Any]:
+    """Return what a dryport command says with --json."""
+    done = subprocess.run([DRYPORT, *arguments, "--json"], check=True, capture_output=True, text=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def dryport(*arguments: str) -> None:
