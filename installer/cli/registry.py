@@ -112,12 +112,17 @@ def add(*, name: str, users: Path, password_file: Path, grants: tuple[str, ...],
     from registry.store import durable  # noqa: PLC0415
 
     line = user_line(name, read_password(password_file), grants)
-    exists = users.exists()
-    lines = users.read_text("utf-8").splitlines() if exists else []
-    Users.parse("\n".join(lines), str(users))  # a damaged file is not made worse
-    kept = [one for one in lines if not one.startswith(f"{name}:")]
-    mode = stat.S_IMODE(users.stat().st_mode) if exists else 0o600
-    durable.replace(users, "".join(f"{one}\n" for one in [*kept, line]).encode(), mode)
+    try:
+        exists = users.exists()
+        lines = users.read_text("utf-8").splitlines() if exists else []
+        Users.parse("\n".join(lines), str(users))  # a damaged file is not made worse
+        kept = [one for one in lines if not one.startswith(f"{name}:")]
+        mode = stat.S_IMODE(users.stat().st_mode) if exists else 0o600
+        durable.replace(users, "".join(f"{one}\n" for one in [*kept, line]).encode(), mode)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SiteError(
+            "users-unwritable", "the users file cannot be changed", where=str(users), seen=str(error)
+        ) from error
     word = "changed" if len(kept) < len(lines) else "added"
     value = {"name": name, "users": str(users), "grants": list(grants), word: True}
     Console(as_json=as_json).result("RegistryUser", value, f"{name}: {word} in {users}, may {', '.join(grants)}")

@@ -17,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
+from sqlalchemy.exc import OperationalError
+
 from registry.client.remote import RemoteRegistry
 from registry.content import Content, ContentSource
 from registry.errors import DryportError, MediaError, RemoteError, SiteError
@@ -92,7 +94,7 @@ class _Copy:
             missing = [blob for blob in self._blobs(graphs) if not self._is_present(blob)]
             self._move(sorted(missing, key=lambda blob: -blob.descriptor.size), progress)
             self._manifests(graphs, progress)
-        except OSError as error:
+        except (OSError, OperationalError) as error:  # the latter is the index on a full disk
             raise _cannot_store(self.store, error) from error
         self._raise_faults()
         return self.tally.report()
@@ -234,10 +236,11 @@ def _blocks(content: Content, meter: Meter, item: str) -> Iterator[bytes]:
         yield block
 
 
-def _cannot_store(store: Store, error: OSError) -> SiteError:
+def _cannot_store(store: Store, error: OSError | OperationalError) -> SiteError:
     return SiteError(
         "store-not-writable",
-        error.strerror or str(error),
+        "the store cannot take it",
         where=str(store.folder),
+        seen=str(error.orig if isinstance(error, OperationalError) else error),
         hint="make room or mend the disk; then the same command again goes on",
     )
