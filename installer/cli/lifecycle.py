@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from installer.cli.render import Console, amount, json_option
-from installer.cli.site import FILE, home_option, open_site, site_argument
+from installer.cli.site import FILE, home_option, open_site, site_argument, told
 from registry.errors import HostError, SiteError
 
 if TYPE_CHECKING:
@@ -93,15 +93,19 @@ def status(site_file: Path, home: Path | None, as_json: bool) -> None:
 
     declared, opened = open_site(site_file, home)
     found = look(declared, opened, now=datetime.now(UTC))
-    Console(as_json=as_json).result("SiteStatus", _status_value(found), _status_text(found))
+    told(Console(as_json=as_json), "SiteStatus", _status_value(found), _status_text(found), _not_ready(found))
+
+
+def _not_ready(found: Status) -> HostError | None:
     bad = [one for one in found.registries if not one.is_ready]
-    if bad:
-        raise HostError(
-            "registry-not-ready",
-            f"the registry is not ready on: {', '.join(one.host for one in bad)}",
-            findings=[one.error for one in bad if one.error],
-            hint="on the host: systemctl status dryport-registry.service",
-        )
+    if not bad:
+        return None
+    return HostError(
+        "registry-not-ready",
+        f"the registry is not ready on: {', '.join(one.host for one in bad)}",
+        findings=[one.error for one in bad if one.error],
+        hint="on the host: systemctl status dryport-registry.service",
+    )
 
 
 def _verified(bundle: Path, home: Home, at_least: int | None, console: Console) -> _Open:

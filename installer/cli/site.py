@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from installer.cli.render import Console, json_option
-from registry.errors import HostError, SiteError, UsageError
+from registry.errors import DryportError, HostError, SiteError, UsageError
 from registry.oci.digest import Digest
 
 if TYPE_CHECKING:
@@ -99,19 +99,10 @@ def enrol(site_file: Path, given: tuple[str, ...], replaced: tuple[str, ...], ho
         raise UsageError("host-unknown", f"no host of this site: {', '.join(unknown)}")
     with opened.locked():
         rows = [_enrol(console, opened, host, confirmed.get(host.name, ()), host.name in replaced) for host in hosts]
-    missing = [str(row["host"]) for row in rows if not row["pinned"]]
+    refusal = _unconfirmed(site_file, rows)
     text = "\n".join(f"{row['host']}: {', '.join(row['pinned']) or 'nothing pinned'}" for row in rows)
-    if not missing:
-        text += f"\nnext: dryport site check {site_file}"
-    console.result("SiteEnrolment", {"site": declared.site.name, "hosts": rows}, text)
-    if missing:
-        shown = " ".join(f"--fingerprint {row['host']}={row['shown'][0]}" for row in rows if not row["pinned"])
-        raise HostError(
-            "host-key-unconfirmed",
-            f"no key was pinned for: {', '.join(missing)}",
-            expected="fingerprints read at the hosts' consoles: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
-            hint=f"if they equal what was shown: dryport site enrol {site_file} {shown}",
-        )
+    text += "" if refusal else f"\nnext: dryport site check {site_file}"
+    told(console, "SiteEnrolment", {"site": declared.site.name, "hosts": rows}, text, refusal)
 
 
 @site.command()
@@ -126,9 +117,18 @@ def check(site_file: Path, bundle: Path | None, home: Path | None, as_json: bool
     declared, opened = open_site(site_file, home)
     size = bundle.stat().st_size if bundle and bundle.exists() else None
     found = look.check(declared, opened, platforms=("linux/amd64",), bundle_bytes=size)
-    console = Console(as_json=as_json)
-    console.result("SiteCheck", _survey_value(declared.site.name, found), _survey_text(found))
-    if refusal := found.refusal():
+    value = _survey_value(declared.site.name, found)
+    told(Console(as_json=as_json), "SiteCheck", value, _survey_text(found), found.refusal())
+
+
+def told(console: Console, kind: str, value: Mapping[str, object], text: str, refusal: DryportError | None) -> None:
+    """Print a result that may hold bad news, and end with its exit code: one JSON object, or text and the error."""
+    news = {"error": refusal.as_json()} if refusal else {}
+    console.result(kind, {**value, **news}, text)
+    if refusal and console.as_json:
+        console.note(f"{refusal.family} error [{refusal.reference}]: {refusal.message}")
+        raise click.exceptions.Exit(refusal.exit_code)
+    if refusal:
         raise refusal
 
 
@@ -193,6 +193,20 @@ def _enrol(
             Journal.open(home.journal).append("host-pinned", host=host.name, place=host.place, keys=prints)
     pinned = [key.fingerprint for key in keys.pinned(host, home.known_hosts)]
     return {"host": host.name, "place": host.place, "shown": [key.fingerprint for key in shown], "pinned": pinned}
+
+
+def _unconfirmed(site_file: Path, rows: Sequence[Mapping[str, Sequence[str] | str]]) -> HostError | None:
+    """Return the error for hosts of which no key is pinned."""
+    missing = [row for row in rows if not row["pinned"]]
+    if not missing:
+        return None
+    shown = " ".join(f"--fingerprint {row['host']}={row['shown'][0]}" for row in missing)
+    return HostError(
+        "host-key-unconfirmed",
+        f"no key was pinned for: {', '.join(str(row['host']) for row in missing)}",
+        expected="fingerprints read at the hosts' consoles: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+        hint=f"if they equal what was shown: dryport site enrol {site_file} {shown}",
+    )
 
 
 def _asked(console: Console, host: Host, shown: Sequence[HostKey]) -> Sequence[HostKey]:
