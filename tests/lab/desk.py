@@ -76,7 +76,7 @@ def main() -> int:
     given = parser.parse_args()
     if given.verb == "run":
         return _attached(given.name, given.command)
-    print(up(given.name, given.state, given.carry))  # noqa: T201
+    print(up(given.name, given.state, given.carry))
     return 0
 
 

@@ -158,7 +158,7 @@ def main() -> None:
         down(given.name, given.state)
         return
     for host in up(given.name, given.count, given.state).hosts:
-        print(host.name, host.address, host.fingerprint)  # noqa: T201
+        print(host.name, host.address, host.fingerprint)
 
 
 if __name__ == "__main__":
