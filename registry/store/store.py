@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Self
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DatabaseError
 
 from registry.content import Content, ContentSource
+from registry.errors import SiteError
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
 from registry.oci.manifest import INDEXES, MANIFESTS, Manifest
@@ -35,7 +37,8 @@ class Store:
     """A registry's own content."""
 
     def __init__(self, folder: Path) -> None:
-        durable.make_folder(folder)
+        durable.make_folder(folder.parent)
+        durable.make_folder(folder, 0o750)  # what users may pull is not for everyone on this machine
         self.folder = folder
         self._files = Files(folder)
         self._database = Database(folder / "index.sqlite")
@@ -45,8 +48,17 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path) -> Store:
-        """Open a store, or begin one in a folder that has none. Raises SiteError if a newer dryport wrote it."""
-        return cls(folder)
+        """Open a store, or begin one in a folder that has none. Raises SiteError, also if a newer dryport wrote it."""
+        try:
+            return cls(folder)
+        except (OSError, DatabaseError) as error:
+            raise SiteError(
+                "store-unusable",
+                "the store cannot be opened",
+                where=str(folder),
+                seen=str(error.orig if isinstance(error, DatabaseError) else error),
+                hint="check that this user may write there and that the disk has space",
+            ) from error
 
     def close(self) -> None:
         """Let go of the database; running uploads stay resumable."""

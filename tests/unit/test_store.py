@@ -199,6 +199,20 @@ def test_a_store_of_another_version_is_left_alone(tmp_path: Path) -> None:
     assert caught.value.reference == "store-version-unknown"
 
 
+@pytest.mark.parametrize("kind", ["a file", "a folder without a database in its place"])
+def test_what_cannot_be_a_store_is_named(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "store"
+    if kind == "a file":
+        folder.write_text("not a folder")
+    else:
+        folder.mkdir()
+        (folder / "index.sqlite").write_text("not a database " * 100)
+    with pytest.raises(SiteError) as caught:
+        Store.open(folder)
+    assert (caught.value.reference, caught.value.where) == ("store-unusable", str(folder))
+    assert caught.value.seen
+
+
 def work(folder: Path, number: int) -> list[Digest]:
     """What one of several processes does: pushes of its own, and one image that all push."""
     with Store.open(folder) as store:
