@@ -1,4 +1,4 @@
-"""What the first slice must show, on real counterparts: `make accept-slice` prints one table and fails where one is missed.
+"""What the first slice must show, on real counterparts: `make accept-slice` prints one table, fails where one is missed.
 
 All of it happens in a clean clone of the committed state, in a folder whose name has a space, with an environment of
 its own. Takes root, podman and about twenty minutes on two cores.
