@@ -1,4 +1,4 @@
-"""What the first slice must show, on real counterparts: `make accept-slice` prints one table, fails where one is missed.
+"""What the first slice must show, on real counterparts: `make accept-slice` prints a table, fails where one is missed.
 
 All of it happens in a clean clone of the committed state, in a folder whose name has a space, with an environment of
 its own. Takes root, podman and about twenty minutes on two cores.
@@ -87,7 +87,7 @@ class Clone:
         """Return what the demonstration's site says of itself, without its times."""
         desk = (".venv/bin/python", "-m", "tests.lab.desk", "run", "--name", NAME, "--")
         done = subprocess.run(
-            (*desk, f"{KIT_FOLDER}/bin/dryport", "status", "site.yaml", "--json"),
+            (*desk, f"/root/{KIT_FOLDER}/bin/dryport", "status", "/root/site.yaml", "--json"),
             cwd=self.at, capture_output=True, text=True, check=False,
         )  # fmt: skip
         told: dict[str, object] = json.loads(done.stdout)

@@ -69,7 +69,7 @@ The site runs. It is one host on a network of its own; this machine reaches it a
   credentials     {credentials}      (user:password)
 Try next, from this folder:
   curl --cacert {certificates / "ca.crt"} -u "$(cat {credentials})" https://{registry}/v2/_catalog
-  .venv/bin/{run} {KIT_FOLDER}/bin/dryport status site.yaml --json
+  .venv/bin/{run} /root/{KIT_FOLDER}/bin/dryport status /root/site.yaml --json
   skopeo inspect --cert-dir {certificates} --creds "$(cat {credentials})" \\
       docker://{registry}/registry.example.org/quickstart/web:1.0
 Remove everything: make demo-down
