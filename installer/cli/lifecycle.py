@@ -109,10 +109,9 @@ def _not_ready(found: Status) -> HostError | None:
 
 
 def _verified(bundle: Path, home: Home, at_least: int | None, console: Console) -> _Open:
-    from bundles.verify import verify  # noqa: PLC0415 - as above
-    from installer.site.memory import remembered  # noqa: PLC0415
+    from installer.site import memory  # noqa: PLC0415 - as above
 
-    verified = verify(bundle, remembered(home), now=datetime.now(UTC), at_least=at_least)
+    verified = memory.verified(home, bundle, now=datetime.now(UTC), at_least=at_least)
     for warning in verified.warnings:
         console.note(f"warning: {warning}")
     return _Open(verified)

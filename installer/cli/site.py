@@ -127,7 +127,7 @@ def told(console: Console, kind: str, value: Mapping[str, object], text: str, re
     console.result(kind, {**value, **news}, text)
     if refusal and console.as_json:
         console.note(f"{refusal.family} error [{refusal.reference}]: {refusal.message}")
-        raise click.exceptions.Exit(refusal.exit_code)
+        sys.exit(refusal.exit_code)
     if refusal:
         raise refusal
 

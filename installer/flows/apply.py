@@ -26,9 +26,10 @@ from installer.flows.plan import PLAN_KEY, Plan, Signed, Step, checked, require_
 from installer.flows.source import serving
 from installer.flows.steps import Report, execute
 from installer.flows.variables import Briefing, Passwords
-from installer.hosts.ansible import Ansible, Failure, Outcome, run_folder
+from installer.hosts.ansible import Ansible, Failure, Outcome
 from installer.hosts.content import Limits, unpack
 from installer.hosts.forward import forward
+from installer.hosts.scratch import run_folder
 from installer.hosts.ssh import Ssh
 from installer.site import aptsign
 from installer.site.config import Declared

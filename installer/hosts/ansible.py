@@ -65,17 +65,6 @@ class Outcome:
         return not self.failures
 
 
-@contextmanager
-def run_folder() -> Iterator[Path]:
-    """Give a private folder in memory (on a disk where there is no /dev/shm), and remove it with all it holds."""
-    memory = Path("/dev/shm")  # noqa: S108 - the folder made in it is random and 0700
-    folder = Path(tempfile.mkdtemp(prefix="dryport-", dir=memory if memory.is_dir() else None))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 @dataclass(frozen=True, slots=True)
 class Ansible:
     """How Ansible is run for one site."""

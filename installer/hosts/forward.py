@@ -54,8 +54,9 @@ def _connected(ssh: Ssh, host: Host, there: int, here: int) -> subprocess.Popen[
         time.sleep(PAUSE_SECONDS)
     raise HostError(
         "forward-port-taken",
-        f"port {there} on the loopback of {host.name} is taken",
+        f"{host.name} gives us no port {there} on its loopback",
         where=str(host),
+        expected="a free port, and an sshd that allows forwarding (AllowTcpForwarding, PermitListen)",
         hint="stop what listens there, or choose another policy.forward_port in site.yaml and plan again",
     )
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from pathlib import Path
+
+from bundles.archive.reader import read_head
 from bundles.trust import memory
-from bundles.trust.verify import TrustState
+from bundles.trust.verify import TrustState, follow_roots
 from bundles.trust.verify import fingerprint as seen_fingerprint
+from bundles.verify import Verified, verify
 from installer.site.home import Home
 from installer.site.journal import Journal
 from installer.site.state import State
@@ -24,6 +29,21 @@ def remembered(home: Home) -> TrustState:
         where=str(home.trust),
         hint="dryport site trust site.yaml --root 1.root.json --fingerprint sha256:... (from another channel)",
     )
+
+
+def verified(home: Home, bundle: Path, *, now: datetime, at_least: int | None = None) -> Verified:
+    """Return the bundle, verified against what the site trusts. Raises TrustError or MediaError.
+
+    Newer roots in it are remembered first, even if the rest is refused: one of them may revoke a key.
+    """
+    state = remembered(home)
+    with read_head(bundle) as head:
+        learned = follow_roots(head.region, state) if head.is_signed else state
+    if len(learned.roots) > len(state.roots):
+        with home.locked():
+            memory.save(home.trust, learned)
+            Journal.open(home.journal).append("roots-learned", newest=len(learned.roots))
+    return verify(bundle, learned, now=now, at_least=at_least)
 
 
 def begin(home: Home, root: bytes, fingerprint: Digest) -> bool:

@@ -23,8 +23,9 @@ from bundles.lock import Lock, LockedArtifact
 from bundles.sources.fetch import Fetcher
 from bundles.sources.inputs import Inputs
 from bundles.sources.resolve import lock
-from installer.hosts.ansible import Ansible, Outcome, run_folder
+from installer.hosts.ansible import Ansible, Outcome
 from installer.hosts.forward import forward
+from installer.hosts.scratch import run_folder
 from installer.hosts.ssh import Ssh
 from installer.site import aptsign
 from installer.site.config import Site

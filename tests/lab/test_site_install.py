@@ -136,7 +136,7 @@ def site(lab: hosts.Lab, medium: Medium, tmp_path_factory: pytest.TempPathFactor
 def little_room(machine: hosts.Host) -> Iterator[None]:
     """Give the registry's folder on the host no more than 16 MiB."""
     pid = podman.run("inspect", "--format", "{{.State.Pid}}", machine.container).strip()
-    inside = ["nsenter", "--target", pid, "--mount"]
+    inside = ["nsenter", "--target", pid, "--mount", "--pid"]
     subprocess.run([*inside, "mkdir", "-p", STORE], check=True)
     subprocess.run([*inside, "mount", "-t", "tmpfs", "-o", "size=16m,mode=755", "tmpfs", STORE], check=True)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -156,3 +157,19 @@ def test_every_command_tells_its_options_without_reading_a_site() -> None:
             check=True,
         )
         assert "--help" in done.stdout
+
+
+def test_bad_news_in_json_is_one_object_with_the_exit_code_of_who_has_to_act(
+    operator: Operator, site: Sample, tmp_path: Path
+) -> None:
+    (tmp_path / "id").write_text("no key, and nothing listens either")
+    text = site.declared.path.read_text()
+    site.declared.path.write_text(text.replace("10.0.0.1", "127.0.0.1").replace("10.0.0.2, key", "127.0.0.2, key"))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    site.declared.path.write_text(
+        site.declared.path.read_text().replace("key: id}", f"key: id, port: {port}}}").replace("2222", str(port))
+    )
+    told = operator.types("site", "check", site.declared.path, code=7)
+    assert (told["kind"], told["good"], told["error"]["reference"]) == ("SiteCheck", False, "preflight-failed")
+    assert {one["reference"] for one in told["error"]["findings"]} == {"host-unreachable"}
