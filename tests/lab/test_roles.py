@@ -102,6 +102,22 @@ def test_a_stopped_registry_and_a_stranger_on_its_port_are_noticed_and_configure
     assert (again.is_good, again.changed) == (True, 1)
 
 
+@pytest.mark.parametrize("role", ["python", "packages"])
+def test_packages_that_a_killed_run_left_half_installed_are_set_up(
+    lab: hosts.Lab,
+    offer: Offer,
+    first: list[Outcome],  # noqa: ARG001
+    role: str,
+):
+    half = r"/^Package: ca-certificates$/,/^$/s/^Status: .*/Status: install ok unpacked/"
+    at(lab, f"sed -i '{half}' /var/lib/dpkg/status")
+    assert "ca-certificates" in at(lab, "dpkg --audit")
+    assert "No package is left half installed" in offer.step("packages", "check").failures[0].task
+    outcome = offer.step(role, "install")
+    assert (outcome.is_good, outcome.changed) == (True, 1), told(outcome)
+    assert offer.step("packages", "check").is_good
+
+
 def test_a_damaged_kit_is_named_and_replaced(lab: hosts.Lab, offer: Offer, first: list[Outcome]):  # noqa: ARG001
     at(lab, "echo damage >> /opt/dryport/kit/current/kit.json")
     assert "kit.json: FAILED" in told(offer.step("kit", "check"))
