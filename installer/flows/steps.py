@@ -98,7 +98,8 @@ def failed(step: Step, failure: Failure, log: str) -> HostError:
         f"{step.role} {step.verb} failed on {step.host}",
         where=where,
         seen=failure.message,
-        hint=f"mend the cause, then apply the same plan again; the full output is in {log}",
+        hint="mend the cause, then apply the same plan again (a new plan runs every step again); "
+        f"the full output is in {log}",
     )
 
 

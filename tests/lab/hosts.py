@@ -67,8 +67,14 @@ def up(name: str, count: int, state: Path) -> Lab:
 
 def down(name: str, state: Path | None) -> None:
     """Remove the lab's containers, network and state, and make sure that nothing is left. Raises LabError."""
-    if running := containers(name):
-        podman.run("rm", "--force", "--time", "1", "--volumes", *running)
+    for tries_left in (1, 0):
+        if running := containers(name):
+            try:
+                podman.run("rm", "--force", "--time", "1", "--volumes", *running)
+            except podman.LabError:
+                # A host that stops by itself just as podman turns to SIGKILL makes rm fail; the second one succeeds.
+                if not tries_left:
+                    raise
     network.remove(name)
     if left := [*containers(name), *network.names(name)]:
         raise podman.LabError(f"still there after removal: {', '.join(left)}")
