@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -57,8 +58,8 @@ class BuildReport:
 def build(lock: Lock, destination: Path, fetch: Fetch, progress: Progress) -> BuildReport:
     """Make the bundle that `lock` describes at `destination`.
 
-    Raises DefinitionError `source-changed` if a blob is not what was locked, SiteError `space-short`, `build-running`
-    or `write-failed`, and whatever `fetch` raises. The part stays for the next run.
+    Raises DefinitionError `source-changed` if a blob is not what was locked, SiteError `bundle-exists`, `space-short`,
+    `build-running` or `write-failed`, and whatever `fetch` raises. The part stays for the next run.
     """
     lock = carried(lock)
     layout = Layout.of_lock(lock)
@@ -247,17 +248,33 @@ def _for(ref: str, error: DefinitionError) -> DefinitionError:
 
 
 def _already_there(lock: Lock, layout: Layout, destination: Path) -> Digest | None:
-    """Return the index digest if the destination is whole in all but blob bytes, and made from this very lock."""
+    """Return the index digest if the destination is whole in all but blob bytes, and made from this very lock.
+
+    Raises SiteError if another build could not bring back what is there: a signed bundle, or no bundle at all.
+    """
+    is_replaceable, seen = False, "a signed bundle of another lock"
     try:
-        with read_head(destination, judge_region=False) as head:
+        with read_head(destination) as head:
+            is_replaceable = not head.is_signed
             archive = Archive(head)
             same = [(entry.name, entry.size, entry.offset) for entry in archive.table.members] == [
                 (member.name, member.size, member.offset) for member in layout.blobs
             ]
             if same and head.index == index_json(lock, archive.table_digest):
                 return Digest.of(head.index)
-    except MediaError:
-        pass
+    except MediaError as error:
+        if error.reference == "bundle-missing":
+            return None
+        seen = error.message
+    if not is_replaceable:
+        raise SiteError(
+            "bundle-exists",
+            "there is something else already, and a build does not replace it",
+            where=str(destination),
+            expected="nothing, an unsigned bundle, or the bundle of this lock",
+            seen=seen,
+            hint=f"give another --out; or, if nobody needs it: rm {shlex.quote(str(destination))}",
+        )
     return None
 
 

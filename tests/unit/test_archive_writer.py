@@ -97,6 +97,38 @@ def test_an_existing_bundle_with_a_damaged_head_is_built_anew(path: Path):
     assert path.read_bytes() == whole
 
 
+def test_a_signed_bundle_of_another_lock_is_never_replaced(path: Path):
+    Sample.small().build(path)
+    sign_in_place(path, {"metadata/1.root.json": b"{}"})
+    before = path.read_bytes()
+    with pytest.raises(SiteError) as caught:
+        Sample.of({"base": noise("other", 50_001)}).build(path)
+    assert caught.value.reference == "bundle-exists"
+    assert f"rm {path}" in caught.value.hint
+    assert path.read_bytes() == before
+    assert not part_of(path).exists()
+
+
+@pytest.mark.parametrize("torn", [0, 513])
+def test_a_bundle_whose_signature_is_torn_is_not_replaced(path: Path, torn: int):
+    Sample.small().build(path)
+    sign_in_place(path, {"metadata/1.root.json": b"{}"})
+    with read_head(path) as head:
+        durable.overwrite(path, head.region_offset + torn, b"x")
+    with pytest.raises(SiteError) as caught:
+        Sample.of({"base": noise("other", 50_001)}).build(path)
+    assert caught.value.reference == "bundle-exists"
+
+
+@pytest.mark.parametrize("data", [b"", b"my notes", b"n" * 10_000])
+def test_what_is_no_bundle_is_not_replaced_by_one(path: Path, data: bytes):
+    durable.create(path, data)
+    with pytest.raises(SiteError) as caught:
+        Sample.small().build(path)
+    assert caught.value.reference == "bundle-exists"
+    assert path.read_bytes() == data
+
+
 def test_a_build_that_stopped_goes_on_and_ends_in_the_same_bytes(tmp_path: Path, path: Path):
     fresh = tmp_path / "fresh.tar"
     Sample.large().build(fresh)
