@@ -11,11 +11,11 @@ is named as an *input* and given on the command line, so that a definition and i
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from registry.declaration import findings, load
 from registry.errors import DefinitionError
 from registry.oci.reference import Reference
 
@@ -40,17 +40,6 @@ AptPackageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]*[a-z0-9+]$"
 AptSuite = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9]$")]
 AptComponent = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
 RelativePath = Annotated[str, AfterValidator(_relative)]
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which a key stands once: of two lists `images`, the first would vanish without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping; raises YAMLError for a key that is there twice."""
-        found = super().construct_mapping(node, deep)
-        if len(found) != len(node.value):
-            raise yaml.constructor.ConstructorError("while reading a mapping", node.start_mark, "a key is there twice")
-        return found
 
 
 class Section(BaseModel):
@@ -141,8 +130,8 @@ class Definition(Section):
     def read(cls, path: Path) -> Definition:
         """Return the definition in a file; raises DefinitionError that lists every finding."""
         try:
-            value: Any = yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506 - a SafeLoader
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            value = load(path)
+        except (OSError, ValueError) as error:
             raise DefinitionError(
                 "definition-unreadable", str(error), where=str(path), hint="mend the file; docs/definition.md shows one"
             ) from error
@@ -153,9 +142,6 @@ class Definition(Section):
                 "definition-invalid",
                 f"{error.error_count()} finding(s) in the definition",
                 where=str(path),
-                findings=[
-                    DefinitionError("definition-field", one["msg"], where=".".join(map(str, one["loc"])) or "(top)")
-                    for one in error.errors()
-                ],
+                findings=findings(error, DefinitionError, "definition-field"),
                 hint="mend the fields named here; docs/definition.md lists all of them",
             ) from error

@@ -18,15 +18,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from sqlalchemy.exc import OperationalError
 
 from bundles.verify import Verified, verify
 from installer.cli.trusting import trust_state
 from registry.content import ContentSource
+from registry.declaration import findings, load
 from registry.errors import SiteError, UsageError
 from registry.server.settings import Settings
 from registry.store.store import Store
@@ -68,20 +67,18 @@ class ServeConfig(_Section):
     def read(cls, path: Path) -> ServeConfig:
         """Return the configuration in a file. Raises SiteError with every finding."""
         try:
-            value: Any = yaml.safe_load(path.read_bytes())
-            return cls.model_validate(value)
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise SiteError("config-unreadable", str(error), where=str(path)) from error
+            return cls.model_validate(load(path))
         except ValidationError as error:
             raise SiteError(
                 "config-invalid",
                 f"{error.error_count()} finding(s) in the configuration",
                 where=str(path),
-                findings=[
-                    SiteError("config-field", one["msg"], where=".".join(map(str, one["loc"])) or "(top)")
-                    for one in error.errors()
-                ],
+                findings=findings(error, SiteError, "config-field"),
                 hint="listen, certificate, key, users, store and bundles are what can be set",
+            ) from error
+        except (OSError, ValueError) as error:
+            raise SiteError(
+                "config-unreadable", str(error), where=str(path), hint="name a YAML file: --config FILE"
             ) from error
 
     def settings(self, folder: Path) -> Settings:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from registry.declaration import findings, load
 from registry.errors import SiteError
 from registry.oci import strictjson
 from registry.oci.digest import Digest
@@ -27,7 +27,6 @@ from registry.oci.digest import Digest
 _LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"  # RFC 1123, a single label
 _DOMAIN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$"
 _USER = r"^[a-z_][a-z0-9_-]{0,31}$"
-SITE_BYTES = 1 << 20
 HOMES = Path("/var/lib/dryport")
 """Where a site's home lies unless the file or the command line says otherwise."""
 
@@ -149,11 +148,8 @@ class Declared:
     def read(cls, path: Path) -> Declared:
         """Return the site in a file. Raises SiteError that lists every finding."""
         try:
-            data = path.read_bytes()
-            if len(data) > SITE_BYTES:
-                raise SiteError("site-unreadable", f"more than {SITE_BYTES} bytes", where=str(path))
-            value: Any = yaml.safe_load(data)
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            value = load(path)
+        except (OSError, ValueError) as error:
             raise SiteError(
                 "site-unreadable", str(error), where=str(path), hint="write a site.yaml as docs/site.md shows"
             ) from error
@@ -164,10 +160,7 @@ class Declared:
                 "site-invalid",
                 f"{error.error_count()} finding(s) in the site's declaration",
                 where=str(path),
-                findings=[
-                    SiteError("site-field", one["msg"], where=".".join(map(str, one["loc"])) or "(top)")
-                    for one in error.errors()
-                ],
+                findings=findings(error, SiteError, "site-field"),
                 hint="mend the fields named here; docs/site.md lists all of them",
             ) from error
 

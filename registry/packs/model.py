@@ -16,6 +16,7 @@ from typing import Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from registry.declaration import findings
 from registry.errors import DefinitionError
 from registry.oci import strictjson
 from registry.oci.reference import repository_name, tag_name
@@ -96,11 +97,8 @@ class PackMetadata(Part):
         try:
             return cls.model_validate(strictjson.loads(data.removeprefix(b"\xef\xbb\xbf"), limit=PACK_JSON_BYTES))
         except ValidationError as error:
-            findings = [
-                DefinitionError("pack-field", one["msg"], where=".".join(map(str, one["loc"])))
-                for one in error.errors()
-            ]
-            raise _invalid(f"{error.error_count()} finding(s) in pack.json", where, findings) from error
+            faults = findings(error, DefinitionError, "pack-field")
+            raise _invalid(f"{error.error_count()} finding(s) in pack.json", where, faults) from error
         except (ValueError, RecursionError) as error:
             raise _invalid(str(error), where, []) from error
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import yaml
 
+from registry.declaration import QUICK_LOADER, check_depth
 from registry.errors import DefinitionError
 from registry.packs.model import DeclaredImage, Note
 
@@ -17,14 +18,12 @@ VALUES_BYTES = 8 << 20
 MAX_DEPTH = 100
 MAX_IMAGES = 10_000
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
 
 def declared_images(data: bytes, where: str) -> tuple[tuple[DeclaredImage, ...], tuple[Note, ...]]:
     """Return the declared images and what is odd about the list. Raises DefinitionError if the text is not YAML."""
     try:
-        _check_depth(data)
-        root = yaml.compose(data, Loader=_LOADER)
+        check_depth(data, MAX_DEPTH)
+        root = yaml.compose(data, Loader=QUICK_LOADER)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DefinitionError(
             "values-invalid", str(error), where=where, hint="mend the YAML of the pack's values"
@@ -61,17 +60,6 @@ def _judge(entry: yaml.Node, number: int) -> Iterator[DeclaredImage | Note]:
         yield Note("image-without-tag", f"{text} has neither tag nor digest")
     elif not digest and tag == "latest":
         yield Note("image-latest", f"{text} means another image every day")
-
-
-def _check_depth(data: bytes) -> None:
-    depth = 0
-    for event in yaml.parse(data, Loader=_LOADER):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise ValueError(f"YAML nested deeper than {MAX_DEPTH}")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
 
 
 def _child(node: yaml.Node | None, key: str) -> yaml.Node | None:
