@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from installer.cli.render import Console, amount, json_option
+from installer.cli.render import Console, amount, json_option, shown
 from installer.cli.trusting import trust_options, trust_state
 from registry.errors import DefinitionError, UsageError
 
@@ -237,6 +237,7 @@ def _print_index(console: Console, path: Path, index: Manifest, *, is_signed: bo
     state = "verified" if release else "signed, not checked" if is_signed else "NOT SIGNED"
     lines = [f"{path}: {product} {version}, {state}, index {index.digest}"]
     lines += [f"  {one['kind']:<10} {one['ref']}  {one['title']}".rstrip() for one in artifacts]
+    lines = [shown(line, kept="") for line in lines]  # a name with a line break in it would be two lines
     console.result("BundleInspected", value, "\n".join(lines))
 
 

@@ -5,15 +5,17 @@ Each group of verbs is a module that is imported only when it is called, so that
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import NoReturn
 
 import click
 
 from installer.cli.render import Console
-from registry.errors import DryportError
+from registry.errors import DryportError, SiteError, UsageError
 
 GROUPS = {
     "key": ("installer.cli.key", "Root ceremony and signing keys."),
@@ -60,20 +62,57 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     arguments = sys.argv[1:] if arguments is None else arguments
     console = Console(as_json="--json" in arguments)
     try:
-        cli.main(arguments, prog_name="dryport", standalone_mode=False)
+        _require_text(arguments)
+        ended = cli.main(arguments, prog_name="dryport", standalone_mode=False)
     except DryportError as error:
         console.error(error)
-        sys.exit(error.exit_code)
-    except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.Abort:
         console.note("stopped; run the same command again to go on")
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        if console.as_json:
+            console.error(UsageError("command-line", error.format_message(), hint="dryport --help"))
+        else:
+            error.show()
         sys.exit(2)
+    except OSError as error:
+        refused = _refused(error)
+        console.error(refused)
+        sys.exit(refused.exit_code)
     except Exception:  # noqa: BLE001 - the one place where a bug becomes an exit code
         traceback.print_exc()
         console.note("this is a bug in dryport; the lines above say where")
         sys.exit(1)
-    sys.exit(0)
+    sys.exit(ended if isinstance(ended, int) else 0)  # click hands back the code of `ctx.exit`
+
+
+def _require_text(arguments: Sequence[str]) -> None:
+    """Raise UsageError for a name that is not UTF-8: no file of ours, and no JSON, could hold it."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                "name-not-text",
+                "names are UTF-8 text here",
+                seen=ascii(argument),
+                hint="rename it, or reach it by a link whose name is UTF-8",
+            ) from error
+
+
+def _refused(error: OSError) -> SiteError:
+    """Return the error for what the operating system refused and no verb expected."""
+    acts = {
+        errno.ENOSPC: "make room there, then run the same command again",
+        errno.EDQUOT: "make room there, then run the same command again",
+        errno.EACCES: "run it as the user whom it belongs to, or name another place",
+        errno.EPERM: "run it as the user whom it belongs to, or name another place",
+        errno.EROFS: "name a place that can be written to",
+    }
+    return SiteError(
+        "machine-refused",
+        f"this machine refuses: {error.strerror or error}",
+        where=str(error.filename2 or error.filename or ""),
+        hint=acts.get(error.errno or 0, "see what is there, and name another place"),
+    )

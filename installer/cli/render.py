@@ -33,18 +33,18 @@ class Console:
     def result(self, kind: str, value: Mapping[str, Any], text: str) -> None:
         """Print a command's result: `value` as JSON, or `text`."""
         body = json.dumps({"apiVersion": API_VERSION, "kind": kind, **value}, indent=2) if self.as_json else text
-        click.echo(body)
+        click.echo(shown(body))
 
     def note(self, text: str) -> None:
         """Tell a person something that is no result."""
-        click.echo(text, err=True)
+        click.echo(shown(text), err=True)
 
     def error(self, error: DryportError) -> None:
         """Print an error: what, where, expected, seen, and the next command."""
         if self.as_json:
             click.echo(json.dumps({"apiVersion": API_VERSION, "kind": "Error", **error.as_json()}, indent=2))
         for line in _lines(error):
-            click.echo(line, err=True)
+            click.echo(shown(line), err=True)
 
     @contextmanager
     def meter(self, label: str, total: int, unit: str = "B") -> Iterator[_PlainMeter]:
@@ -114,6 +114,11 @@ def amount(count: int, unit: str = "B") -> str:
             return f"{size:.0f} {name}" if name == "B" else f"{size:.1f} {name}"
         size /= 1024
     return f"{size:.1f} TiB"
+
+
+def shown(text: str, kept: str = "\n\t") -> str:
+    """Return text with all that a terminal would obey spelled out: names come from media, hosts and servers."""
+    return "".join(char if char.isprintable() or char in kept else ascii(char)[1:-1] for char in text)
 
 
 def _lines(error: DryportError, indent: str = "") -> Iterator[str]:

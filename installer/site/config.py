@@ -148,6 +148,7 @@ class Declared:
     def read(cls, path: Path) -> Declared:
         """Return the site in a file. Raises SiteError that lists every finding."""
         try:
+            str(path.absolute()).encode()  # the home keeps it, and JSON holds text alone
             value = load(path)
         except (OSError, ValueError) as error:
             raise SiteError(
