@@ -2,7 +2,8 @@
 
 * An entry is on the disk before the act that it announces, and before anybody is told of what it reports.
 * Every line holds the sha256 of the line before it: a line changed, removed or swapped is found.
-* Only the last line can be torn, by a crash while it was written; it announced nothing yet and is cut off.
+* Only the last line can be torn, by a crash or a full disk while it was written; it announced nothing yet. Readers pass
+  over it, and the next writer cuts it off: to a reader a line that is just being written looks the same.
 
 >>> journal = Journal.open(path)
 >>> journal.append("step-begin", plan=plan.digest, step="001-python-install-node1")
@@ -40,10 +41,13 @@ class Entry:
 class Journal:
     """An open journal. One process at a time writes (the home's lock sees to it)."""
 
-    def __init__(self, path: Path, entries: Sequence[Entry], head: str) -> None:
+    def __init__(self, path: Path, entries: Sequence[Entry], head: str, size: int, *, is_torn: bool) -> None:
         self.path = path
         self.head = head
         self._entries = list(entries)
+        self._size = size
+        """Bytes of whole lines."""
+        self._is_torn = is_torn
 
     @classmethod
     def open(cls, path: Path) -> Journal:
@@ -62,9 +66,7 @@ class Journal:
                     hint="restore the journal from a backup of the home; nothing is applied without it",
                 ) from error
             head = hashlib.sha256(line).hexdigest()
-        if torn:
-            durable.replace(path, whole + end, 0o600)
-        return cls(path, entries, head)
+        return cls(path, entries, head, len(whole + end), is_torn=bool(torn))
 
     @property
     def entries(self) -> Sequence[Entry]:
@@ -86,7 +88,11 @@ class Journal:
                 "details": details,
             }
         )
+        if self._is_torn:
+            durable.cut(self.path, self._size)
+        self._is_torn = True  # until all of the line is on the disk
         durable.append(self.path, line)
+        self._is_torn, self._size = False, self._size + len(line)
         self.head = hashlib.sha256(line.removesuffix(b"\n")).hexdigest()
         self._entries.append(entry)
         return entry

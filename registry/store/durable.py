@@ -96,6 +96,16 @@ def append(path: Path, data: bytes, mode: int = 0o600) -> None:
         sync_folder(path.parent)
 
 
+def cut(path: Path, size: int) -> None:
+    """Keep the first `size` bytes of a file alone, durably."""
+    handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.ftruncate(handle, size)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def overwrite(path: Path, offset: int, data: bytes) -> None:
     """Replace bytes inside an existing file, durably but not atomically: for regions that can be written again."""
     handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

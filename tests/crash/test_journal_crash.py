@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -118,3 +119,31 @@ def test_a_step_that_ended_well_is_not_done_again_but_looked_at_again(tmp_path: 
     looked = [step.id for step in plan.steps if step.verb in LOOKING_VERBS]
     assert report.skipped_steps == len([one for one in before if one not in looked])
     assert set(looked) <= set(repeated)
+
+
+def test_a_reader_leaves_a_line_that_is_just_being_written_alone(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    Journal.open(path).append("one")
+    with path.open("ab") as writer:
+        writer.write(b'{"at":"2026-')
+    half = path.read_bytes()
+    assert [entry.event for entry in Journal.open(path).entries] == ["one"]
+    assert path.read_bytes() == half
+
+
+def test_an_entry_that_found_no_room_is_cut_off_by_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal.open(path)
+    journal.append("one")
+    before, limit = path.stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (before + 20, limit[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            journal.append("two")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.stat().st_size == before + 20
+    journal.append("three")
+    assert [entry.event for entry in Journal.open(path).entries] == ["one", "three"]
