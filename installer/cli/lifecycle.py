@@ -131,7 +131,13 @@ class _Open:
 
 
 def _ansible_playbook() -> Path:
-    """Return the program: beside our own, else on PATH (a kit puts its own first)."""
+    """Return the program: beside our own, else on PATH (a kit puts its own first).
+
+    The user's settings for Ansible are taken out of the environment, which it would inherit: one of them can write a
+    log of everything, another can leave files with secrets on the hosts.
+    """
+    for name in [name for name in os.environ if name.startswith("ANSIBLE_")]:
+        del os.environ[name]
     beside = (Path(sys.argv[0]).absolute().parent, Path(sys.executable).parent)
     places = os.pathsep.join([*map(str, beside), os.environ.get("PATH", os.defpath)])
     found = shutil.which("ansible-playbook", path=places)

@@ -26,7 +26,7 @@ from installer.flows.plan import PLAN_KEY, Plan, Signed, Step, checked, require_
 from installer.flows.source import serving
 from installer.flows.steps import Report, execute
 from installer.flows.variables import Briefing, Passwords
-from installer.hosts.ansible import Ansible, Failure, Outcome
+from installer.hosts.ansible import Ansible, Outcome
 from installer.hosts.content import Limits, unpack
 from installer.hosts.forward import forward
 from installer.hosts.scratch import run_folder
@@ -154,14 +154,11 @@ def _runner(
     def run(step: Step, told: Callable[[str], None]) -> Outcome:
         values = variables[step.host]
         verb = {"dryport_role": step.role, "dryport_verb": step.verb}
-        outcome = ansible.run(hosts[step.host], "step.yml", values | verb, told)
         hidden = briefing.secrets(values)
-        outcome.failures = [
-            Failure(one.task, masked(one.message, hidden), one.is_unreachable) for one in outcome.failures
-        ]
+        outcome = ansible.run(hosts[step.host], "step.yml", values | verb, told, lambda text: masked(text, hidden))
         path = log_path(briefing.home, plan, step)
         durable.make_folder(path.parent, 0o700)
-        durable.replace(path, masked(outcome.log, hidden).encode(), 0o600)
+        durable.replace(path, outcome.log.encode(), 0o600)
         return outcome
 
     return run

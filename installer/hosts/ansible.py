@@ -28,6 +28,8 @@ from registry.store import durable
 
 Variables = Mapping[str, object]
 """Values for a playbook, as JSON has them; a role's argument_specs say which."""
+Clean = Callable[[str], str]
+"""Takes the secrets out of a text."""
 MESSAGE_CHARACTERS = 2000
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FULL = re.compile(
@@ -75,17 +77,19 @@ class Ansible:
     ssh: Ssh
     scratch: Path
 
-    def run(self, host: Host, playbook: str, variables: Variables, told: Callable[[str], None]) -> Outcome:
+    def run(
+        self, host: Host, playbook: str, variables: Variables, told: Callable[[str], None], clean: Clean = str
+    ) -> Outcome:
         """Run a playbook on one host; `told` hears the name of each task as it begins.
 
-        Raises HostError if Ansible itself did not run.
+        No word of Ansible's leaves but through `clean`. Raises HostError if Ansible itself did not run.
         """
         import ansible_runner  # noqa: PLC0415 - slow to import, needed by apply alone
 
         outcome = Outcome()
 
         def hear(event: Mapping[str, Any]) -> bool:
-            _hear(event, outcome, told)
+            _hear(event, outcome, told, clean)
             return True  # else the runner drops the event, and the statistics with it
 
         private = Path(tempfile.mkdtemp(dir=self.scratch))
@@ -102,7 +106,7 @@ class Ansible:
                     event_handler=hear,
                     quiet=True,
                 )
-            outcome.log = done.stdout.read() if done.stdout else ""
+            outcome.log = clean(done.stdout.read()) if done.stdout else ""
             _count(done.stats, outcome)
             if done.status == "canceled":
                 raise KeyboardInterrupt
@@ -155,13 +159,14 @@ class Ansible:
         }
 
 
-def _hear(event: Mapping[str, Any], outcome: Outcome, told: Callable[[str], None]) -> None:
+def _hear(event: Mapping[str, Any], outcome: Outcome, told: Callable[[str], None], clean: Clean = str) -> None:
     kind, data = event.get("event"), event.get("event_data") or {}
     if kind == "playbook_on_task_start":
-        told(str(data.get("task", "")))
+        told(clean(str(data.get("task", ""))))
     elif kind in ("runner_on_failed", "runner_on_unreachable") and not data.get("ignore_errors"):
-        failure = Failure(str(data.get("task", "")), _message(data.get("res")), kind == "runner_on_unreachable")
-        outcome.failures.append(failure)
+        # clean before it is cut: half a secret would not be known as one
+        said = clean(_message(data.get("res")))[:MESSAGE_CHARACTERS]
+        outcome.failures.append(Failure(clean(str(data.get("task", ""))), said, kind == "runner_on_unreachable"))
 
 
 def _count(stats: Mapping[str, Mapping[str, int]] | None, outcome: Outcome) -> None:
@@ -178,7 +183,7 @@ def _message(result: object) -> str:
     said = [str(result.get(name) or "").strip() for name in ("msg", "stderr", "stdout", "module_stderr")]
     items = result.get("results") or []
     said.extend(_message(item) for item in items if isinstance(item, dict) and item.get("failed"))
-    return "; ".join(dict.fromkeys(one for one in said if one))[:MESSAGE_CHARACTERS]
+    return "; ".join(dict.fromkeys(one for one in said if one))
 
 
 @contextmanager
