@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from bundles.archive.artifacts import CarriedArtifact, carried_artifacts
 from bundles.archive.chunks import CHUNK_BYTES, TableEntry, blob_name
 from bundles.archive.reader import Archive
+from registry.content import Statement
 from registry.errors import MediaError
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
@@ -29,8 +30,10 @@ class _Repository:
 class BundleContent:
     """Implements registry.content.ContentSource over an archive. Raises MediaError if a manifest is damaged."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, statement: Statement | None = None) -> None:
         self._archive = archive
+        self.statement = statement
+        """What its signers said, for people to read."""
         self.artifacts: Sequence[CarriedArtifact] = tuple(carried_artifacts(archive))
         """Every artefact, by reference."""
         self._repositories: dict[str, _Repository] = {}

@@ -20,6 +20,7 @@ from bundles.archive.layout import PRODUCT, VERSION
 from bundles.archive.reader import Archive, Head, read_head
 from bundles.content import BundleContent
 from bundles.trust.verify import Release, TrustState, judge
+from registry.content import Statement
 from registry.errors import TrustError
 from registry.progress import Progress
 
@@ -42,7 +43,12 @@ class Verified:
 
     def content(self) -> BundleContent:
         """Return what a registry can serve from it, in place."""
-        return BundleContent(self.archive)
+        return BundleContent(self.archive, self._statement())
+
+    def _statement(self) -> Statement:
+        one, medium = self.release, self.archive.medium
+        said = (one.product, one.version, one.sequence, one.platforms, one.issued, one.best_before, one.index)
+        return Statement(medium.path.name, medium.size, *said, self.warnings)
 
     def check_all(self, progress: Progress) -> None:
         """Read every byte. Raises MediaError `bundle-damaged` with every damaged stretch as a finding."""

@@ -7,7 +7,9 @@ Every byte that leaves a `Content` has been checked by its source, or is checked
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, runtime_checkable
 
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
@@ -59,4 +61,31 @@ class ContentSource(Protocol):
 
     def is_absent(self, repository: str, digest: Digest) -> bool:
         """Say whether content is left out on purpose (a platform not carried), not lost."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What the signers of a mounted source said of it; proven before it was mounted, shown to people."""
+
+    medium: str
+    """The file's name, never its path."""
+    size: int
+    product: str
+    version: str
+    sequence: int
+    platforms: Sequence[str]
+    issued: datetime
+    best_before: datetime
+    index: Digest
+    warnings: Sequence[str] = ()
+
+
+@runtime_checkable
+class Stated(Protocol):
+    """A source that carries a release statement."""
+
+    @property
+    def statement(self) -> Statement | None:
+        """What its signers said; None if nobody verified it."""
         ...

@@ -74,6 +74,15 @@ class Access:
             raise refusal("wrong user or password")
         return Identity(user.name, user.grants + self._everybody)
 
+    def known(self, name: str) -> User | None:
+        """Return a user as the users file has it now; for a session that proved the password before."""
+        self._refresh()
+        return self._users.find(name)
+
+    def granted(self, user: User | None = None) -> Identity:
+        """Return what a user may, or what everybody may."""
+        return Identity(user.name if user else "", (user.grants if user else ()) + self._everybody)
+
     async def _is_right(self, user: User, password: str) -> bool:
         secret = f"{user.name}\0{user.hash}\0{password}".encode()
         mark = hmac.digest(self._key, secret, hashlib.sha256)

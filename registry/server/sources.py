@@ -15,6 +15,11 @@ class Sources:
     def __init__(self, sources: Sequence[ContentSource]) -> None:
         self._sources = tuple(sources)
 
+    @property
+    def parts(self) -> Sequence[ContentSource]:
+        """The single sources, in the order in which they are asked."""
+        return self._sources
+
     def repositories(self) -> Sequence[str]:
         """Return every repository's name, sorted."""
         return sorted({name for source in self._sources for name in source.repositories()})
