@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from registry.server import users
+from registry.server import passwords
 from registry.server.auth import Access, Identity
 from registry.server.threads import Threads
 from registry.server.users import user_line
@@ -32,13 +32,13 @@ def path(tmp_path: Path) -> Path:
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The passwords that were really hashed."""
     seen: list[str] = []
-    check: Callable[[str, str], bool] = users._is_password
+    check: Callable[[str, str], bool] = passwords.is_password
 
     def counted(line: str, password: str) -> bool:
         seen.append(password)
         return check(line, password)
 
-    monkeypatch.setattr(users, "_is_password", counted)
+    monkeypatch.setattr(passwords, "is_password", counted)
     return seen
 
 
@@ -87,7 +87,7 @@ def test_while_passwords_are_hashed_the_loop_goes_on(path: Path, monkeypatch: py
         time.sleep(0.5)
         return True
 
-    monkeypatch.setattr(users, "_is_password", slow)
+    monkeypatch.setattr(passwords, "is_password", slow)
 
     async def beats() -> int:
         access = Access(path, Threads())
