@@ -149,8 +149,9 @@ def import_(
     as_json: bool,
 ) -> None:
     """Copy repositories into a store, every byte checked. What is there already is not copied; a killed run goes on."""
-    from installer.cli.serving import open_bundle, open_store  # noqa: PLC0415 - as above
+    from installer.cli.serving import open_bundle, take_in  # noqa: PLC0415 - as above
     from registry.mirror.copy import copy  # noqa: PLC0415
+    from registry.store.store import Store  # noqa: PLC0415
 
     console = Console(as_json=as_json)
     is_remote, trust, login = "://" in source, (home, first_root, fingerprint), (ca, user, password_file)
@@ -160,13 +161,14 @@ def import_(
             "--ca, --user and --password-file are for a registry; --home, --root and --fingerprint are for a bundle",
             where=source,
         )
-    with open_store(folder) as store:
+    with Store.open(folder) as store:
         if is_remote:
             with connect(source, ca, user, password_file) as remote:
                 report = copy(remote, store, console, repositories=repositories)
         else:
             verified = open_bundle(Path(source), home, first_root, fingerprint)
             try:
+                take_in(verified, home)
                 report = copy(verified.content(), store, console, repositories=repositories)
             finally:
                 verified.close()
@@ -190,15 +192,15 @@ def _told(report: CopyReport, folder: Path) -> str:
 @json_option
 def status(*, folder: Path, as_json: bool) -> None:
     """Say what a store holds, and whether everything that its manifests name is there."""
-    from installer.cli.serving import open_store  # noqa: PLC0415 - as above
-    from registry.mirror.inventory import inventory  # noqa: PLC0415
+    from registry.mirror.inventory import inventory  # noqa: PLC0415 - as above
+    from registry.store.store import Store  # noqa: PLC0415
 
     console = Console(as_json=as_json)
     if not (folder / "index.sqlite").is_file():
         raise SiteError(
             "store-missing", "there is no store", where=str(folder), hint="dryport registry import --store DIR"
         )
-    with open_store(folder) as store:
+    with Store.open(folder) as store:
         found = inventory(store)
     lines = [f"  {one.name}  {', '.join(one.tags) or '(no tag)'}" for one in found.repositories]
     text = (

@@ -20,10 +20,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
-from sqlalchemy.exc import OperationalError
 
 from bundles.verify import Verified, verify
 from installer.cli.trusting import trust_state
+from installer.site import memory
+from installer.site.home import Home
 from registry.content import ContentSource
 from registry.declaration import findings, load
 from registry.errors import SiteError, UsageError
@@ -108,7 +109,7 @@ def opened(settings: Settings, bundles: Sequence[BundleEntry], folder: Path) -> 
             "nothing-to-serve", "there is neither a bundle nor a store to serve", hint="--bundle or --store"
         )
     with ExitStack() as stack:
-        store = stack.enter_context(open_store(settings.store)) if settings.store else None
+        store = stack.enter_context(Store.open(settings.store)) if settings.store else None
         verified = [_verified(entry, folder) for entry in bundles]
         for one in verified:
             stack.callback(one.close)
@@ -121,22 +122,13 @@ def opened(settings: Settings, bundles: Sequence[BundleEntry], folder: Path) -> 
         yield Served(store, mounts, origins, [warning for one in verified for warning in one.warnings])
 
 
-def open_store(folder: Path) -> Store:
-    """Return a store, begun if it is not there. Raises SiteError where this user cannot have one."""
-    try:
-        return Store.open(folder)
-    except (OSError, OperationalError) as error:
-        raise SiteError(
-            "store-not-usable",
-            "the store cannot be opened or begun",
-            where=str(folder),
-            seen=str(error.orig if isinstance(error, OperationalError) else error),
-            hint="run as the user that owns it, and see that the disk is writable",
-        ) from error
-
-
 def open_bundle(path: Path, home: Path | None, root: Path | None, fingerprint: str | None) -> Verified:
-    """Return a bundle, verified against whom the options trust. Raises UsageError, TrustError, MediaError."""
+    """Return a bundle, verified against whom the options trust. Raises UsageError, TrustError, MediaError.
+
+    A site's home learns the newer roots that the bundle brings.
+    """
+    if home is not None and root is None and fingerprint is None:
+        return memory.verified(Home.open(home), path, now=datetime.now(UTC))
     state = trust_state(home, root, fingerprint)
     if state is None:
         raise UsageError(
@@ -146,6 +138,14 @@ def open_bundle(path: Path, home: Path | None, root: Path | None, fingerprint: s
             hint="give --home DIR, or --root 1.root.json with --fingerprint sha256:...",
         )
     return verify(path, state, now=datetime.now(UTC))
+
+
+def take_in(verified: Verified, home: Path | None) -> None:
+    """Let a site remember, before it is copied, the release that an import takes in; without a home nobody does."""
+    if home is not None:
+        opened = Home.open(home)
+        with opened.locked():
+            memory.accept(opened, verified)
 
 
 def address(text: str) -> tuple[str, int]:

@@ -36,6 +36,11 @@ def trust_state(home: Path | None, first_root: Path | None, fingerprint: str | N
 
     if home is not None and first_root is None and fingerprint is None:
         state = memory.load(home / MEMORY)
+        if state is None and (home / "site.json").exists():
+            from installer.site.home import Home  # noqa: PLC0415 - as above
+            from installer.site.memory import remembered  # noqa: PLC0415
+
+            return remembered(Home.open(home))  # raises: what a site lost is no fresh start
         if state is None:
             raise TrustError(
                 "trust-not-begun",

@@ -46,6 +46,17 @@ def verified(home: Home, bundle: Path, *, now: datetime, at_least: int | None = 
     return verify(bundle, learned, now=now, at_least=at_least)
 
 
+def accept(home: Home, verified: Verified) -> None:
+    """Remember the release as taken in: nothing older is taken in from here on. The home is locked by the caller."""
+    if memory.load(home.trust) == verified.state:
+        return
+    memory.save(home.trust, verified.state)
+    release = verified.release
+    Journal.open(home.journal).append(
+        "release-accepted", product=release.product, sequence=release.sequence, index=str(release.index)
+    )
+
+
 def begin(home: Home, root: bytes, fingerprint: Digest) -> bool:
     """Make `root` the first one that the site trusts; say whether that is new.
 

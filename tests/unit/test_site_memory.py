@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from bundles.archive.reader import read_head
+from bundles.archive.writer import sign_in_place
 from bundles.trust import memory
+from bundles.trust.roles import Statement, sign_release
 from bundles.trust.verify import fingerprint
+from installer.cli.main import main
 from installer.flows.contents import Contents
 from installer.site import memory as site_memory
 from installer.site.journal import Journal
@@ -17,7 +22,7 @@ from registry.oci.digest import Digest
 from registry.oci.manifest import EMPTY_BYTES, OCI_MANIFEST, TITLE, artifact
 from registry.store.store import Store
 from tests.attacks.publisher import NOW, Publisher
-from tests.sample_bundles import Sample
+from tests.sample_bundles import Sample, noise
 from tests.site_samples import sample
 
 
@@ -33,6 +38,51 @@ def test_a_newer_root_is_remembered_even_if_the_release_is_refused(tmp_path: Pat
     assert remembered
     assert (remembered.roots, dict(remembered.accepted)) == (tuple(publisher.roots), {})
     assert [entry.event for entry in Journal.open(home.journal).entries][-1] == "roots-learned"
+
+
+def types(*words: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    return int(ended.value.code or 0)
+
+
+def long_lived(path: Path, publisher: Publisher, sequence: int) -> None:
+    """A signed bundle that a command, which looks at the machine's clock, may take in."""
+    sample_ = Sample.of({"base": noise(f"{sequence}", 5000)})
+    sample_.build(path)
+    with read_head(path) as head:
+        index = head.index
+    now = datetime.now(UTC)
+    said = Statement("sample", "1.0.0", sequence, ("linux/amd64",), now - timedelta(days=1), now + timedelta(days=9))
+    sign_in_place(path, sign_release(index, said, publisher.roots, publisher.release))
+
+
+def test_an_import_is_remembered_and_an_older_bundle_is_not_imported_after_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, publisher = sample(tmp_path).home, Publisher()
+    site_memory.begin(home, publisher.roots[0], fingerprint(publisher.roots[0]))
+    for sequence in (4, 5):
+        long_lived(tmp_path / f"{sequence}.tar", publisher, sequence)
+    words = ("registry", "import", "--store", tmp_path / "store", "--home", home.path, "--from")
+    assert types(*words, tmp_path / "5.tar") == 0
+    assert Journal.open(home.journal).entries[-1].details["sequence"] == 5
+    before = home.journal.read_bytes()
+    assert types(*words, tmp_path / "5.tar") == 0
+    assert home.journal.read_bytes() == before
+    assert types(*words, tmp_path / "4.tar") == 5
+    assert "release-rolled-back" in capsys.readouterr().err
+
+
+def test_a_home_that_lost_its_memory_is_no_fresh_start_for_any_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, publisher = sample(tmp_path).home, Publisher()
+    site_memory.begin(home, publisher.roots[0], fingerprint(publisher.roots[0]))
+    home.trust.unlink()
+    for words in (("bundle", "verify", "b.tar"), ("registry", "import", "--store", tmp_path / "s", "--from", "b.tar")):
+        assert types(*words, "--home", home.path) == 5
+        assert "trust-memory-lost" in capsys.readouterr().err
 
 
 def test_looking_at_a_bundle_accepts_nothing(tmp_path: Path) -> None:
