@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from registry.oci.digest import Digest
+
+MOST_BYTES = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +24,12 @@ class Descriptor:
     platform: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
-        if self.size < 0 or not self.media_type:
-            raise ValueError(f"descriptor of {self.digest} without media type or with negative size")
+        if not 0 <= self.size <= MOST_BYTES or not self.media_type:
+            raise ValueError(f"descriptor of {self.digest} without media type or with an impossible size")
 
     @classmethod
     def from_json(cls, value: object) -> Descriptor:
-        """Return the descriptor in parsed JSON; unknown fields are ignored. Raises ValueError."""
+        """Return the descriptor in parsed JSON; data in it is checked, other fields are ignored. Raises ValueError."""
         if not isinstance(value, dict):
             raise ValueError("descriptor is not an object")
         media_type, digest, size = value.get("mediaType"), value.get("digest"), value.get("size")
@@ -38,7 +41,10 @@ class Descriptor:
             raise ValueError("descriptor annotations are not strings")
         if not isinstance(artifact_type, str | None) or not isinstance(platform, dict | None):
             raise ValueError("descriptor artifactType or platform of a wrong type")
-        return cls(media_type, Digest.parse(digest), size, annotations, artifact_type, platform)
+        named = cls(media_type, Digest.parse(digest), size, annotations, artifact_type, platform)
+        if value.get("data") is not None:
+            _check_embedded(named, value["data"])
+        return named
 
     def as_json(self) -> dict[str, Any]:
         """Return the descriptor as JSON value; empty parts are left out."""
@@ -50,3 +56,12 @@ class Descriptor:
         if self.platform:
             value["platform"] = dict(self.platform)
         return value
+
+
+def _check_embedded(named: Descriptor, data: object) -> None:
+    """Raise ValueError unless the bytes in a descriptor are those that it names: a client may use them unasked."""
+    if not isinstance(data, str):
+        raise ValueError(f"data of {named.digest} is not text")
+    content = base64.b64decode(data, validate=True)
+    if len(content) != named.size or not named.digest.matches(content):
+        raise ValueError(f"data of {named.digest} is something else")

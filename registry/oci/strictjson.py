@@ -6,10 +6,18 @@ Duplicate keys make two readers see two documents; depth and size exhaust a pars
 from __future__ import annotations
 
 import json
+import math
+import re
+from itertools import accumulate
 from typing import Any
 
 METADATA_BYTES = 4 << 20
 MAX_DEPTH = 64
+# A string without its end is taken to the end of the text, and nothing is tried twice: linear for any bytes.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_PLAIN = bytes(set(range(256)) - set(b"[{]}"))
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def canonical(value: object) -> bytes:
@@ -22,31 +30,26 @@ def canonical(value: object) -> bytes:
 def loads(data: bytes, *, limit: int = METADATA_BYTES) -> Any:  # noqa: ANN401 - JSON is any value until a model reads it
     """Return the JSON value in `data`.
 
-    Raises ValueError if it is larger than `limit` bytes, nested deeper than 64, not UTF-8, has duplicate keys, NaN or
-    an integer of more than 20 digits.
+    Raises ValueError if it is larger than `limit` bytes, nested deeper than 64, not UTF-8 (half a character spelled
+    as an escape counts too), has duplicate keys, NaN, a number beyond all bounds or an integer of more than 20 digits.
     """
     if len(data) > limit:
         raise ValueError(f"{len(data)} bytes of JSON, at most {limit} are read")
     text = data.decode("utf-8")
-    if _depth(text) > MAX_DEPTH:
+    if _depth(data) > MAX_DEPTH:
         raise ValueError(f"JSON nested deeper than {MAX_DEPTH}")
-    return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_int=_bounded)
+    value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_int=_bounded, parse_float=_finite)
+    if _SURROGATE.search(data):
+        json.dumps(value, ensure_ascii=False).encode()  # half a character is no text: no row can hold it
+    return value
 
 
-def _depth(text: str) -> int:
-    depth = deepest = 0
-    quoted = escaped = False
-    for char in text:
-        if quoted:
-            quoted, escaped = (char != '"' or escaped), (char == "\\" and not escaped)
-        elif char == '"':
-            quoted = True
-        elif char in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif char in "]}":
-            depth -= 1
-    return deepest
+def _depth(data: bytes) -> int:
+    """Return how deep brackets nest outside strings; 0 for few enough brackets. Linear, whatever the bytes are."""
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return 0
+    steps = _STRING.sub(b"", data).translate(_STEPS, _PLAIN)
+    return max(accumulate(memoryview(steps).cast("b")), default=0)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -60,6 +63,13 @@ def _bounded(digits: str) -> int:
     if len(digits) > 20:  # noqa: PLR2004 - 2**64 has 20 digits
         raise ValueError("JSON integer too large")
     return int(digits)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError("JSON number too large")
+    return number
 
 
 def _refuse(value: object) -> Any:  # noqa: ANN401

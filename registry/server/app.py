@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from registry.content import ContentSource
 from registry.oci.reference import repository_name
 from registry.server.auth import CHALLENGE, Access, Identity, refusal
-from registry.server.context import Call, Registry
+from registry.server.context import READ_ONLY, Call, Registry
 from registry.server.exchange import (
     Answer,
     ASGIApp,
@@ -25,11 +25,14 @@ from registry.server.exchange import (
     Send,
     reply,
 )
+from registry.server.forbidden import refusal_of
 from registry.server.routes import NAME, Match, Permission, Route, match
 from registry.server.settings import Settings
 from registry.server.sources import Sources
 from registry.server.threads import Threads
-from registry.server.wire import Refusal
+from registry.server.upstream import origin
+from registry.server.wire import Refusal, warning
+from registry.store.faults import PolicyError
 from registry.store.store import Store
 
 log = logging.getLogger("dryport.registry")
@@ -57,6 +60,8 @@ class Application:
             return
         except Refusal as error:
             answer = Answer.of(error)
+        except PolicyError as error:
+            answer = Answer.of(refusal_of(error))
         except Exception as error:  # noqa: BLE001 - the rim of the server: whatever it is, a client gets an answer
             answer = _failed(request, error)
         answer.headers |= API_VERSION
@@ -74,12 +79,21 @@ class Application:
             raise Refusal("UNSUPPORTED", "the method is not allowed", headers={"Allow": ", ".join(found.routes)})
         identity = await self._identify(route, request)
         repository = _repository(found)
+        namespace = request.asked("ns") if route.permission is Permission.PULL else None
+        upstream = origin(namespace, repository)
+        is_there = self._registry.sources.has_repository
+        if upstream and identity.may("pull", upstream) and await self._registry.threads.keep(is_there, upstream):
+            repository = upstream
         if repository and not identity.may(route.permission.value, repository):
             raise refusal("credentials are required") if not identity.name else Refusal("DENIED", "this is not allowed")
         call = Call(self._registry, request, identity, repository, found.argument)
         if route.permission in (Permission.PUSH, Permission.DELETE):
             _ = call.store  # refused here, whatever the handler looks at first
         answer = await route.handler(call)
+        if namespace and repository == upstream:
+            answer.headers["OCI-Namespace"] = namespace
+        if request.path == "/v2/" and self._registry.settings.read_only:
+            answer.headers |= warning(READ_ONLY)
         if request.path == "/v2/" and self._access.is_open:
             answer.headers |= CHALLENGE  # so that a client that wants to push knows how to log in
         return answer

@@ -42,14 +42,17 @@ def serve(call: Call, content: Content, digest: Digest, media_type: str, cache: 
     wants_range = call.request.method == "GET" and asked.get("if-range", etag) == etag
     size = content.size
     try:
-        span = ranges.parse(asked.get("range"), size) if wants_range else None
+        wanted = ranges.parse(asked.get("range"), size) if wants_range else ()
     except ranges.UnsatisfiableError:
         content.close()
         return Answer(416, headers | {"Content-Range": f"bytes */{size}"})
-    if span is None:
+    if not wanted:
         return Answer(200, headers, Span(content, 0, size))
-    start, end = span
-    return Answer(206, headers | {"Content-Range": f"bytes {start}-{end - 1}/{size}"}, Span(content, start, end))
+    if len(wanted) == 1:
+        start, end = wanted[0]
+        return Answer(206, headers | {"Content-Range": f"bytes {start}-{end - 1}/{size}"}, Span(content, start, end))
+    parts = ranges.Multipart(content, wanted, media_type)
+    return Answer(206, headers | {"Content-Type": parts.media_type}, Span(parts, 0, parts.size))
 
 
 def is_known(header: str | None, etag: str) -> bool:

@@ -10,8 +10,10 @@ from registry.server.exchange import Request
 from registry.server.settings import Settings
 from registry.server.sources import Sources
 from registry.server.threads import Threads
-from registry.server.wire import Refusal
+from registry.server.wire import Refusal, warning
 from registry.store.store import Store
+
+READ_ONLY = "this registry is read-only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Call:
     def store(self) -> Store:
         """The registry's own store. Raises Refusal where there is none to write to."""
         if self.registry.store is None or self.registry.settings.read_only:
-            raise Refusal("UNSUPPORTED", "this registry is read-only")
+            raise Refusal("UNSUPPORTED", READ_ONLY, headers=warning(READ_ONLY))
         return self.registry.store
 
 

@@ -50,15 +50,17 @@ def _find(call: Call) -> tuple[Digest, tuple[bytes, str]]:
 async def put(call: Call) -> Answer:
     """OCI dist-spec: end-7a and end-7b."""
     digest, tag = _reference(call.argument)
-    tags = [tag] if tag else [_tag(text) for text in call.request.query.get("tag", [])]
+    tags = [tag] if tag else list(dict.fromkeys(map(_tag, call.request.query.get("tag", []))))
     if len(tags) > MOST_TAGS:
         raise Refusal("UNSUPPORTED", f"at most {MOST_TAGS} tags are set at once", status=414)
     store = call.store
     data = await call.request.body(MANIFEST_BYTES)
     media_type = call.request.headers.get("content-type", "").partition(";")[0].strip()
     write = partial(store.put_manifest, digest=digest, elsewhere=call.registry.sources)
+    keep = call.registry.threads.keep
     try:
-        stored = await call.registry.threads.keep(write, call.repository, data, media_type, tags)
+        stored = await keep(write, call.repository, data, media_type, tags)
+        subject = (await keep(Manifest.parse, data, media_type)).subject
     except ManifestInvalidError as error:
         raise Refusal("MANIFEST_INVALID", error.message) from error
     except BlobMissingError as error:
@@ -69,7 +71,6 @@ async def put(call: Call) -> Answer:
         "Location": f"/v2/{call.repository}/manifests/{stored}",
         "Docker-Content-Digest": str(stored),
     }
-    subject = Manifest.parse(data, media_type).subject
     if subject:
         headers["OCI-Subject"] = str(subject.digest)
     return Answer(201, headers, repeated=[("OCI-Tag", name) for name in tags if digest])

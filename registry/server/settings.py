@@ -22,6 +22,8 @@ class Settings:
     store: Path | None = None
     read_only: bool = False
     anonymous_pull: bool = False
+    least_chunk: int = 0
+    """What clients that send chunks are asked to send at once (each chunk costs a sync of the disk); 0 asks nothing."""
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):

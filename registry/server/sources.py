@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from registry.content import Content, ContentSource
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
+from registry.store.store import Store
 
 
 class Sources:
@@ -61,4 +62,7 @@ class Sources:
 
     def has_repository(self, name: str) -> bool:
         """Say whether any source has this repository."""
-        return any(name in source.repositories() for source in self._sources)
+        return any(
+            source.has_repository(name) if isinstance(source, Store) else name in source.repositories()
+            for source in self._sources
+        )

@@ -28,6 +28,15 @@ STATUS: Final[Mapping[str, int]] = {
 """The fourteen codes, each with the status it usually comes with."""
 
 
+_MOST_WARNING = 512
+
+
+def warning(text: str) -> dict[str, str]:
+    """Return the header (RFC 7234, 5.5) by which clients show their users a sentence; the specification caps it."""
+    plain = "".join(char if " " <= char <= "~" and char not in '"\\' else " " for char in text)
+    return {"Warning": f'299 - "{plain[:_MOST_WARNING]}"'}
+
+
 class Refusal(Exception):  # noqa: N818 - an answer, not a fault
     """An answer with one of the fourteen codes."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ class Database:
         self._turn = threading.Lock()
         with _alone(path.with_suffix(".lock")):
             self._create()
+        self._watcher = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._watching = threading.Lock()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -59,9 +62,16 @@ class Database:
                 raise OSError(errno.ENOSPC, "the store's index cannot grow", str(self._path)) from error
             raise
 
+    def version(self) -> int:
+        """Return a number that is another one after each commit of any connection or process; takes microseconds."""
+        with self._watching:
+            number: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
+        return number
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+        self._watcher.close()
 
     def _create(self) -> None:
         with self.writing() as connection:

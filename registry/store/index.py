@@ -30,6 +30,7 @@ _SIZE = select(contents.c.size).where(contents.c.digest == bindparam("digest"))
 _HELD = _of(select(holdings.c.digest), holdings).where(holdings.c.digest == contents.c.digest)
 _SIZE_IN = _SIZE.where(exists(_HELD))
 _REPOSITORIES = select(repositories.c.name).order_by(repositories.c.name)
+_REPOSITORY = select(repositories.c.name).where(repositories.c.name == bindparam("repository"))
 _HOLDERS = _REPOSITORIES.join(holdings).where(holdings.c.digest == bindparam("digest"))
 _TAGS = _of(select(tags.c.name), tags).order_by(tags.c.name)
 _TAGGED = _of(select(manifests).select_from(tags.join(manifests)), tags).where(tags.c.name == bindparam("tag"))
@@ -47,6 +48,10 @@ class Index:
     def repositories(self) -> list[str]:
         """Return every repository's name, sorted."""
         return self._names(_REPOSITORIES)
+
+    def has_repository(self, name: str) -> bool:
+        """Say whether there is such a repository."""
+        return bool(self._names(_REPOSITORY, repository=name))
 
     def tags(self, repository: str) -> list[str]:
         """Return a repository's tags, sorted by their bytes."""

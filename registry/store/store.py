@@ -75,11 +75,19 @@ class Store:
         self._index.size(Digest("sha256", "0" * 64))
         return self._files.incoming.is_dir()
 
+    def version(self) -> int:
+        """Return a number that is another one after each change of what the store holds, by whatever process."""
+        return self._database.version()
+
     # ContentSource
 
     def repositories(self) -> Sequence[str]:
         """Return every repository's name, sorted."""
         return self._index.repositories()
+
+    def has_repository(self, name: str) -> bool:
+        """Say whether there is such a repository, without looking at the others."""
+        return self._index.has_repository(name)
 
     def tags(self, repository: str) -> Sequence[str]:
         """Return a repository's tags, sorted."""

@@ -68,7 +68,7 @@ def test_end_2_a_range_outside_is_answered_with_416(wire: Wire, name: str, asked
     assert answer.headers["Content-Range"] == "bytes */2048"
 
 
-@pytest.mark.parametrize("asked", ["bytes=0-1,4-5", "bytes=a-b", "bytes=-", "lines=1-2", ""])
+@pytest.mark.parametrize("asked", ["bytes=4-5,0-1", "bytes=a-b", "bytes=-", "lines=1-2", ""])
 def test_end_2_a_range_that_is_none_gives_the_whole_blob(wire: Wire, name: str, asked: str) -> None:
     digest = wire.push_blob(name, DATA)
     answer = wire.ask("GET", f"/v2/{name}/blobs/{digest}", Range=asked)
