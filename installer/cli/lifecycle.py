@@ -39,7 +39,7 @@ def plan(*, site_file: Path, bundle: Path, out: Path, at_least: int | None, home
     declared, opened = open_site(site_file, home)
     console = Console(as_json=as_json)
     with _verified(bundle, opened, at_least, console) as verified:
-        made = propose.propose(verified, declared, opened, bundle_bytes=bundle.stat().st_size)
+        made = propose.propose(verified, declared, opened)
     propose.save(made, out, opened)
     value = {"path": str(out), "digest": made.digest, "plan": made.model_dump(mode="json")}
     console.result("Plan", value, _plan_text(made, out, bundle))
@@ -61,7 +61,7 @@ def apply(plan_file: Path, bundle: Path, home: Path | None, as_json: bool) -> No
     declared, opened = open_site(Path(opened.identity.declared), opened.path)
     console = Console(as_json=as_json)
     with _verified(bundle, opened, None, console) as verified:
-        order = flow.Order(signed, verified, declared, opened, _ansible_playbook(), bundle.stat().st_size)
+        order = flow.Order(signed, verified, declared, opened, _ansible_playbook())
         report = flow.apply(order, console)
     release = signed.plan
     value = {

@@ -115,7 +115,7 @@ def check(site_file: Path, bundle: Path | None, home: Path | None, as_json: bool
     from installer.flows import look  # noqa: PLC0415 - as above
 
     declared, opened = open_site(site_file, home)
-    size = bundle.stat().st_size if bundle and bundle.exists() else None
+    size = _bundle_size(bundle) if bundle else None
     found = look.check(declared, opened, platforms=("linux/amd64",), bundle_bytes=size)
     value = _survey_value(declared.site.name, found)
     told(Console(as_json=as_json), "SiteCheck", value, _survey_text(found), found.refusal())
@@ -148,6 +148,13 @@ def open_site(site_file: Path, home: Path | None) -> tuple[Declared, Home]:
             seen=opened.identity.name,
         )
     return declared, opened
+
+
+def _bundle_size(bundle: Path) -> int:
+    from bundles.archive.reader import read_head  # noqa: PLC0415 - as above
+
+    with read_head(bundle) as head:
+        return head.medium.size
 
 
 def _root_bytes(root: Path | None, bundle: Path | None) -> bytes:

@@ -56,7 +56,6 @@ class Order:
     home: Home
     program: Path
     """The ansible-playbook program."""
-    bundle_bytes: int
 
 
 def apply(order: Order, progress: Progress) -> Report:
@@ -83,7 +82,7 @@ def _look_first(order: Order, plan: Plan, state: State, journal: Journal) -> Non
     """Ask the hosts before anything is changed. Raises HostError."""
     is_held = state.release is not None and state.release.index == plan.index
     is_known = is_held or bool(journal.done_steps(plan.digest))
-    bundle_bytes = 0 if is_known else order.bundle_bytes  # what was fetched already needs no more room
+    bundle_bytes = 0 if is_known else order.verified.archive.layout.size  # what was fetched already needs no more room
     platforms = order.verified.release.platforms
     refusal = check(order.declared, order.home, platforms=platforms, bundle_bytes=bundle_bytes).refusal()
     if refusal:
@@ -103,8 +102,11 @@ def _run(order: Order, plan: Plan, journal: Journal, progress: Progress) -> Repo
             contents=contents,
             authority=Authority.ensure(home.pki, site, now=now),
             passwords=Passwords.ensure(home.secrets),
-            apt_references=_signed_apt(home, source, store, contents),
-            apt_key=aptsign.ensure_key(home.apt_key, home.apt_certificate, _owner(site.name)),
+            apt_key=aptsign.ensure_key(home.apt_key, home.apt_certificate, aptsign.owner(site.name)),
+            apt_references={
+                one.repository: aptsign.sign_repository(source, store, one.repository, contents.version, home.apt_key)
+                for one in contents.apt
+            },
             now=now,
         )
         scratch = stack.enter_context(run_folder())
@@ -119,18 +121,6 @@ def _run(order: Order, plan: Plan, journal: Journal, progress: Progress) -> Repo
         ansible = Ansible(order.program, scratch / "project" / "playbooks", ssh, scratch)
         run = _runner(ansible, briefing, hosts, plan)
         return execute(plan, journal, run, progress, lambda step: str(log_path(home, plan, step)))
-
-
-def _signed_apt(home: Home, source: BundleContent, store: Store, contents: Contents) -> Mapping[str, str]:
-    aptsign.ensure_key(home.apt_key, home.apt_certificate, _owner(home.identity.name))
-    return {
-        one.repository: aptsign.sign_repository(source, store, one.repository, contents.version, home.apt_key)
-        for one in contents.apt
-    }
-
-
-def _owner(site: str) -> str:
-    return f"dryport site {site}"
 
 
 def _unpack(source: BundleContent, contents: Contents, folder: Path) -> None:

@@ -32,7 +32,7 @@ def begin(declared: Declared, path: Path) -> Begun:
         before = _made(home)
         authority = Authority.ensure(home.pki, declared.site, now=now)
         authority.leaf("operator", [LOOPBACK], now=now)
-        aptsign.ensure_key(home.apt_key, home.apt_certificate, f"dryport site {declared.site.name}")
+        aptsign.ensure_key(home.apt_key, home.apt_certificate, aptsign.owner(declared.site.name))
         home.secrets.ensure(PLAN_KEY, lambda: entropy.token_hex(32))
         Passwords.ensure(home.secrets)
         changed = is_new or _made(home) != before

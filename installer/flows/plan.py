@@ -238,7 +238,7 @@ def load(path: Path) -> Signed:
 def checked(signed: Signed, home: Home, key: Secret) -> Plan:
     """Return the plan if this site made it and nobody changed it since. Raises SiteError."""
     plan = signed.plan
-    is_signed = hmac.compare_digest(signed.signature, _signature(plan, key))
+    is_signed = hmac.compare_digest(signed.signature.encode(), _signature(plan, key).encode())
     if not is_signed or plan.site_id != home.identity.id or signed.digest != plan.digest:
         raise SiteError(
             "plan-not-ours",

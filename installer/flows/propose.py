@@ -18,7 +18,7 @@ from installer.site.home import Home
 from installer.site.state import State
 
 
-def propose(verified: Verified, declared: Declared, home: Home, *, bundle_bytes: int) -> Plan:
+def propose(verified: Verified, declared: Declared, home: Home) -> Plan:
     """Return the plan for a verified bundle. Raises HostError if a preflight does not pass."""
     state, release = State.load(home.state), verified.release
     source = verified.content()
@@ -26,7 +26,7 @@ def propose(verified: Verified, declared: Declared, home: Home, *, bundle_bytes:
     limits = Limits()
     layer = read_layer(source, contents.playbooks_repository, contents.playbooks.digest, limits.bytes)
     is_held = state.release is not None and state.release.index == str(release.index)
-    needed = 0 if is_held else bundle_bytes
+    needed = 0 if is_held else verified.archive.layout.size
     facts = observe(declared, home)
     found = judge(declared, facts, platforms=release.platforms, bundle_bytes=needed)
     if refusal := found.refusal():

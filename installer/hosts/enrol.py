@@ -62,8 +62,8 @@ def scan(host: Host) -> tuple[HostKey, ...]:
         except OSError as error:
             trouble = str(error)
             break
-        except paramiko.SSHException as error:  # this kind of key is not offered
-            trouble = str(error)
+        except (paramiko.SSHException, EOFError) as error:  # this kind of key is not offered, or the line was cut
+            trouble = str(error) or "the host closed the connection"
     if not found:
         raise HostError(
             "host-unreachable",

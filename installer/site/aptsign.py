@@ -40,6 +40,11 @@ def ensure_key(secret: Path, public: Path, owner: str) -> str:
     return certificate
 
 
+def owner(site: str) -> str:
+    """Return the name that the apt key of a site bears."""
+    return f"dryport site {site}"
+
+
 def clear_sign(release: bytes, secret: Path) -> bytes:
     """Return a `Release` file with the site's signature around it: an `InRelease`."""
     from pysequoia import SignatureMode, Tsk, sign  # noqa: PLC0415

@@ -30,6 +30,7 @@ CA_LIFE = timedelta(days=3650)
 LEAF_LIFE = timedelta(days=397)
 BACKDATE = timedelta(hours=48)
 LOOPBACK = "127.0.0.1"
+COMMON_NAME_CHARACTERS = 64  # RFC 5280, appendix A.1: ub-common-name
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class Authority:
     ) -> x509.Certificate:
         return (
             x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common[:64])]))
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common[:COMMON_NAME_CHARACTERS])]))
             .issuer_name(self.certificate.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
@@ -141,7 +142,7 @@ class Authority:
 
 
 def _self_signed(site: Site, key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"dryport site CA {site.name}")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"dryport site CA {site.name}"[:COMMON_NAME_CHARACTERS])])
     names, networks = [site.domain], [ipaddress.ip_network(LOOPBACK)]
     networks += [ipaddress.ip_network(one) for one in site.addresses]
     for host in site.hosts:

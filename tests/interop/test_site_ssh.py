@@ -300,3 +300,23 @@ def test_a_service_under_another_ca_or_none_at_all_is_not_believed(
         with pytest.raises(HostError) as caught:
             ask(ssh, host, port=port, path="/readyz", ca=ca)
         assert caught.value.reference == "service-not-answering"
+
+
+def test_a_host_that_hangs_up_in_the_middle_of_a_scan_is_told_of(host: Host) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            while True:
+                try:
+                    link = listener.accept()[0]
+                except OSError:
+                    return
+                link.sendall(b"SSH-2.0-nobody\r\n")
+                link.recv(100)
+                link.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        with pytest.raises(HostError) as caught:
+            enrol.scan(replace(host, port=listener.getsockname()[1]))
+        assert caught.value.reference == "host-unreachable"
+        listener.shutdown(socket.SHUT_RDWR)

@@ -104,6 +104,7 @@ def test_a_changed_plan_is_refused_whatever_was_changed(site: Sample, tmp_path: 
         whole | {"plan": whole["plan"] | {"sequence": 2}},
         whole | {"plan": whole["plan"] | {"steps": whole["plan"]["steps"][1:]}},
         whole | {"signature": "0" * 64},
+        whole | {"signature": "é" * 64},
         whole | {"digest": "sha256:" + "0" * 64},
     ]
     for changed in changes:

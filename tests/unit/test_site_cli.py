@@ -173,3 +173,9 @@ def test_bad_news_in_json_is_one_object_with_the_exit_code_of_who_has_to_act(
     told = operator.types("site", "check", site.declared.path, code=7)
     assert (told["kind"], told["good"], told["error"]["reference"]) == ("SiteCheck", False, "preflight-failed")
     assert {one["reference"] for one in told["error"]["findings"]} == {"host-unreachable"}
+
+
+@pytest.mark.parametrize(("name", "reference"), [("no.tar", "bundle-missing"), ("site.yaml", "bundle-truncated")])
+def test_a_check_for_a_bundle_that_is_none_says_so(operator: Operator, site: Sample, name: str, reference: str) -> None:
+    words = ("site", "check", site.declared.path, "--bundle", site.declared.path.with_name(name))
+    assert operator.types(*words, code=4)["reference"] == reference

@@ -111,3 +111,10 @@ def test_a_foreign_key_beside_the_ca_is_found(tmp_path: Path, authority: Authori
     with pytest.raises(SiteError) as caught:
         Authority.open(tmp_path, declare(tmp_path).site)
     assert caught.value.reference == "ca-damaged"
+
+
+def test_a_site_with_the_longest_name_gets_its_ca(tmp_path: Path) -> None:
+    name = "a" * 63
+    declared = declare(tmp_path, SITE.replace("name: alpha", f"name: {name}"))
+    authority = Authority.ensure(tmp_path, declared.site, now=datetime.now(UTC))
+    assert authority.certificate.subject.rfc4514_string() == f"CN=dryport site CA {name}"[: 3 + 64]
