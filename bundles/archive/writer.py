@@ -265,6 +265,9 @@ def _already_there(lock: Lock, layout: Layout, destination: Path) -> Digest | No
     except MediaError as error:
         if error.reference == "bundle-missing":
             return None
+        if error.reference == "medium-unreadable":
+            hint = "give another --out, or run it as the user whom this one belongs to"
+            raise SiteError("write-failed", error.message, where=str(destination), hint=hint) from error
         seen = error.message
     if not is_replaceable:
         raise SiteError(

@@ -168,5 +168,7 @@ def _private(path: Path) -> None:
             where=str(path),
             expected=f"owner {os.geteuid()}, mode 700",
             seen=f"owner {found.st_uid}, mode {found.st_mode & 0o777:o}",
-            hint=f"chmod 700 {path}, or choose another folder with --home",
+            hint=f"chmod 700 {path}, or choose another folder with --home"
+            if found.st_uid == os.geteuid()
+            else f"run it as user {found.st_uid}, or choose another folder with --home",
         )

@@ -44,7 +44,10 @@ def make_folder(folder: Path, mode: int = 0o755) -> None:
 def temporary(folder: Path, mode: int = 0o644) -> Iterator[tuple[int, Path]]:
     """Give an empty file, open for reading and writing; it is removed at the end unless `publish` moved it."""
     path = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    except OSError as error:  # nobody knows the temporary name; the folder is what refuses
+        raise OSError(error.errno, error.strerror, str(folder)) from None
     try:
         yield handle, path
     finally:
@@ -112,6 +115,18 @@ def overwrite(path: Path, offset: int, data: bytes) -> None:
     try:
         write_all(handle, data, offset)
         os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def allocate(path: Path, size: int, mode: int = 0o600) -> None:
+    """Make a file of `size` bytes that really has its disk; raises OSError and leaves none if there is not enough."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        os.posix_fallocate(handle, 0, size)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
     finally:
         os.close(handle)
 

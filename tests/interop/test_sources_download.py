@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,30 @@ def test_the_machines_proxy_is_asked_instead_of_the_server(
     assert len(server.asked) == before
     assert [path.startswith(server.url) for path in proxy.asked] == [True]
     proxy.stop()
+
+
+@pytest.mark.parametrize("trouble", ["gone", "refused", "down", "proxied", "no list"])
+def test_a_password_in_the_machines_sources_is_never_told(
+    server: PackageServer, inputs: Inputs, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    uri = server.url.replace("://", "://anna:hunter2@")
+    monkeypatch.setenv("APT_CONFIG", str(server.machine(uri=uri)))
+    entry = AptEntry(name="host", suites=["stable"], packages=["tool"])
+    package = closure.resolve(entry, "1.0.0", inputs).blobs[-1]
+    if trouble in ("gone", "no list"):
+        for path in server.folder.rglob("InRelease" if trouble == "no list" else "*.deb"):
+            path.unlink()
+    elif trouble == "refused":
+        server.status = 403
+    else:
+        server.stop()
+    if trouble == "proxied":
+        settings = f'Acquire::http::Proxy "{server.url[:-7]}";'
+        monkeypatch.setenv("APT_CONFIG", str(server.machine(uri=uri, settings=settings)))
+    act = (
+        partial(closure.resolve, entry, "1.0.0", inputs) if trouble == "no list" else partial(fetched, package, inputs)
+    )
+    with pytest.raises(DryportError) as caught:
+        act()
+    assert "127.0.0.1" in caught.value.where
+    assert "hunter2" not in str(caught.value.as_json())

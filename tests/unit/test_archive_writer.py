@@ -311,3 +311,9 @@ def test_what_is_no_bundle_is_not_signed(tmp_path: Path):
         sign_in_place(other, {"metadata/1.root.json": b"{}"})
     assert caught.value.reference == "not-a-bundle"
     assert other.read_bytes() == b"x" * 9_000_000
+
+
+def test_what_refuses_a_file_is_named_and_not_the_temporary_name(tmp_path: Path):
+    with pytest.raises(FileNotFoundError) as caught:
+        durable.replace(tmp_path / "nowhere" / "lock.json", b"{}")
+    assert caught.value.filename == str(tmp_path / "nowhere")

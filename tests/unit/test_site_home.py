@@ -51,6 +51,16 @@ def test_a_home_that_others_can_enter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SiteError) as caught:
         Home.open(home.path)
     assert caught.value.reference == "home-not-private"
+    assert f"chmod 700 {home.path}" in caught.value.hint
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+def test_a_home_of_somebody_else_names_whom_to_run_as(tmp_path: Path) -> None:
+    home = sample(tmp_path).home
+    os.chown(home.path, 65534, 65534)
+    with pytest.raises(SiteError) as caught:
+        Home.open(home.path)
+    assert caught.value.hint.startswith("run it as user 65534")
 
 
 def test_a_secret_that_others_can_read_is_not_used(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import urllib3
 
 from bundles.lock import AptPackage, LockedBlob
 from bundles.sources.apt.entries import Entry, PackageSet, machine_entries, narrowed
-from bundles.sources.apt.location import addresses
+from bundles.sources.apt.location import addresses, public
 from bundles.sources.apt.program import setting
 from registry.errors import DefinitionError, RemoteError
 
@@ -47,7 +47,7 @@ class Downloads:
         raise DefinitionError(
             "source-changed",
             f"package {package.package} {package.version} is gone from the servers",
-            where=", ".join(asked),
+            where=", ".join(map(public, asked)),
             expected=f"{blob.size} bytes, {blob.digest}",
             seen="not found",
             hint="a newer version has taken its place: lock again with dryport bundle lock bundle.yaml",
@@ -75,7 +75,7 @@ class Downloads:
                 raise RemoteError(
                     "package-server-failed",
                     "a package server does not give what its list names",
-                    where=address,
+                    where=public(address),
                     expected=f"{blob.size} bytes",
                     seen=f"{done} bytes, then: {error}",
                     hint="see whether this machine's network and apt work: apt-get update",
@@ -91,7 +91,7 @@ class Downloads:
             headers |= urllib3.make_headers(basic_auth=f"{unquote(credentials)}:{password}")
         answer = self._pool(address).request(
             "GET",
-            address,
+            public(address),
             headers=headers,
             preload_content=False,
             decode_content=False,
@@ -105,7 +105,7 @@ class Downloads:
                 raise RemoteError(
                     "package-server-failed",
                     f"a package server answered {answer.status}",
-                    where=address,
+                    where=public(address),
                     hint="see whether this machine's apt gets it: apt-get update",
                 )
             skipped = start if answer.status == HTTPStatus.OK else 0  # a server may not know ranges

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from bundles.sources.apt.entries import Entry
 from registry.errors import DefinitionError
@@ -24,9 +24,15 @@ def located(uri: str, entries: Iterable[Entry]) -> tuple[tuple[str, ...], str]:
     raise DefinitionError(
         "apt-scheme-unsupported",
         "a package lies elsewhere than its source entry says",
-        where=uri,
+        where=public(uri),
         hint="use an http, https or file entry for these suites; mirror lists are not followed",
     )
+
+
+def public(uri: str) -> str:
+    """Return an address without the user and password that a machine's apt configuration may put into it."""
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def addresses(path: str, entries: Iterable[Entry]) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from urllib.parse import unquote
 
 from bundles.sources.apt import stanza
 from bundles.sources.apt.entries import Entry, PackageSet
+from bundles.sources.apt.location import public
 from bundles.sources.apt.program import complaints, run
 from registry.errors import DefinitionError, RemoteError
 from registry.oci import strictjson
@@ -105,7 +106,7 @@ class PrivateApt:
             raise RemoteError(
                 "apt-update-failed",
                 "the package lists could not be fetched or are not signed as this machine's apt demands",
-                where=", ".join(sorted({entry.uri for entry in entries})),
+                where=", ".join(sorted({public(entry.uri) for entry in entries})),
                 seen=complaints(done),
                 hint="see whether this works: apt-get update",
             )
@@ -176,7 +177,9 @@ class PrivateApt:
 def _choice(line: str) -> Choice:
     found = _LINE.fullmatch(line)
     if not found:
-        raise RemoteError("apt-answer-unknown", "apt answered in words dryport does not know", seen=line)
+        raise RemoteError(
+            "apt-answer-unknown", "apt answered in words dryport does not know", seen=line.rpartition("@")[2]
+        )
     algorithm, _, hexed = found["hash"].partition(":")
     name, version = unquote(found["file"]), unquote(found["version"])
     if algorithm != "SHA256":
