@@ -1,8 +1,10 @@
-"""Who asks: Basic credentials checked off the event loop, and remembered for a few minutes.
+"""Who asks: by Basic credentials, a token of ours, or a client certificate; checked off the event loop, and remembered.
 
 * Wrong name and wrong password take the same time and get the same answer.
-* A remembered credential is an HMAC under a key of this process, and dies when the users file changes.
+* What is remembered is an HMAC of the header under a key of this process; it dies after minutes, and whenever the
+  users, the robots or the voided names change.
 * Many first requests with one credential are hashed once.
+* A token narrows what its subject may now; it never adds to it.
 """
 
 from __future__ import annotations
@@ -14,17 +16,23 @@ import hmac
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry.server.accounts import Account, Accounts
+from registry.server.limits import Buckets, Rate
 from registry.server.threads import Threads
-from registry.server.users import NOBODY, Grant, User, Users
+from registry.server.tokens import CATALOG, SKEW_SECONDS, Issuer, Kind, Scope
+from registry.server.users import Grant
 from registry.server.wire import Refusal
 
 REMEMBER_SECONDS = 300.0
-_KEPT = 1024
+_KEPT = 4096
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="dryport", charset="UTF-8"'}
+EVERYTHING = ("pull", "create", "push", "delete")
+_MEANT = {"pull": ("pull",), "push": ("create", "push"), "delete": ("delete",), "*": EVERYTHING}
+"""What the words in a scope of the token flow stand for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,101 +41,239 @@ class Identity:
 
     name: str
     grants: tuple[Grant, ...]
+    narrowed: Mapping[str, frozenset[str]] | None = None
+    """What a token is for, by repository; None without a token."""
 
-    def may(self, action: str, repository: str) -> bool:
+    def may(self, action: str, repository: str = "") -> bool:
+        """Say whether a grant allows it, and the token too."""
+        if self.narrowed is not None and action not in self.narrowed.get(repository, ()):
+            return False
+        return self.may_with_another_token(action, repository)
+
+    def may_with_another_token(self, action: str, repository: str = "") -> bool:
         """Say whether a grant allows it."""
         return any(grant.allows(action, repository) for grant in self.grants)
 
+    def sees(self, repository: str) -> bool:
+        """Say whether a list of repositories shows this one."""
+        name = CATALOG if self.narrowed and CATALOG in self.narrowed else repository
+        is_in_token = self.narrowed is None or "pull" in self.narrowed.get(name, ())
+        return is_in_token and self.may_with_another_token("pull", repository)
+
 
 class Access:
-    """Turns a request's headers into an identity."""
+    """Turns a request's credentials into an identity."""
 
-    def __init__(self, users: Path | None, threads: Threads, *, anonymous_pull: bool = False) -> None:
-        self._path = users
-        self._stamp: tuple[int, int, int] | None = None
-        self._users = Users(())
+    def __init__(
+        self,
+        users: Path | None,
+        threads: Threads,
+        *,
+        anonymous_pull: bool = False,
+        folder: Path | None = None,
+        realm: str | None = None,
+        failures: Rate = Rate(),  # noqa: B008 - frozen
+    ) -> None:
+        self.service = realm.partition("://")[2].partition("/")[0] if realm else "dryport"
+        self._realm = realm if folder else None
+        self._accounts = Accounts(users, folder, self.service)
         self._threads = threads
         self._everybody = (Grant.parse("pull:*"),) if anonymous_pull else ()
         self._key = secrets.token_bytes(32)
-        self._known: OrderedDict[bytes, float] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
+        self._generation = self._accounts.generation
         self._running: dict[bytes, asyncio.Task[bool]] = {}
-        if users is not None:
-            Users.load(users)  # a file that cannot be read stops the start; later it lets nobody in
-        self._refresh()
+        self._failures = Buckets(failures)
+
+    @property
+    def everybody(self) -> tuple[Grant, ...]:
+        """What somebody without credentials may."""
+        return self._everybody + self._accounts.users.everybody
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody without credentials may pull."""
-        return bool(self._everybody)
+        """Whether somebody without credentials may pull anything."""
+        return bool(self.everybody)
 
-    async def identify(self, headers: Mapping[str, str]) -> Identity:
-        """Return who asks. Raises Refusal (401) for wrong credentials, and for none unless anybody may pull."""
+    @property
+    def issuer(self) -> Issuer | None:
+        """Who writes and reads tokens, where there are tokens."""
+        return self._accounts.issuer()
+
+    async def identify(
+        self, headers: Mapping[str, str], certificate: Sequence[str] = (), origin: str = "", *, tokens: bool = True
+    ) -> Identity:
+        """Return who asks. Raises Refusal: 401 for wrong credentials, and for none unless anybody may pull; 429."""
+        self._refresh()
         given = headers.get("authorization")
         if given is None:
-            if self._everybody:
-                return Identity("", self._everybody)
-            raise refusal("credentials are required")
-        name, password = _basic(given)
-        self._refresh()
-        user = self._users.find(name)
-        if not await self._is_right(user or NOBODY, password) or user is None:
-            raise refusal("wrong user or password")
-        return Identity(user.name, user.grants + self._everybody)
+            return self._unnamed(certificate)
+        mark, identity = self._recall(given.encode("latin-1", "replace"))
+        if identity and (tokens or identity.narrowed is None):
+            return identity
+        scheme, _, value = given.partition(" ")
+        if scheme.lower() == "bearer" and tokens:
+            identity, seconds = self._by_token(value.strip())
+        else:
+            generation = self._generation
+            account = await self.login(*_basic(scheme, value), origin)
+            identity, seconds = self.granted(account), REMEMBER_SECONDS
+            if generation != self._accounts.generation:
+                return identity  # right until now: the next request is judged by the new files
+        self._remember(mark, identity, time.monotonic() + seconds)
+        return identity
 
-    def known(self, name: str) -> User | None:
-        """Return a user as the users file has it now; for a session that proved the password before."""
-        self._refresh()
-        return self._users.find(name)
+    def recall(self, given: bytes | None) -> Identity | None:
+        """Return who asks where that needs no work: by credentials that were right lately, or by none if all may pull.
 
-    def granted(self, user: User | None = None) -> Identity:
+        None says nothing about who it is. Raises SiteError if the users file is damaged.
+        """
+        self._refresh()
+        if given is None:
+            return self.granted() if self.is_open else None
+        return self._recall(given)[1]
+
+    async def login(self, name: str, password: str, origin: str = "") -> Account:
+        """Return whose name and password these are. Raises Refusal: 401, 429."""
+        if origin and (wait := self._failures.take(origin, time.monotonic())):  # given back if all is well
+            raise too_many(wait)
+        self._refresh()
+        found = self._accounts.find(name, time.time())
+        account = found or self._accounts.nobody(name)
+        if self._accounts.is_robot(account):
+            is_right = account.has_password(password)
+        else:
+            is_right = await self._is_right(account, password)
+        if not is_right or found is None:
+            raise refusal("wrong user or password", name)
+        if origin:
+            self._failures.give_back(origin)
+        return found
+
+    def known(self, name: str) -> Account | None:
+        """Return a user as the files have it now; for a session or a token that proved the password before."""
+        self._refresh()
+        return self._accounts.named(name, time.time())
+
+    def granted(self, user: Account | None = None) -> Identity:
         """Return what a user may, or what everybody may."""
-        return Identity(user.name if user else "", (user.grants if user else ()) + self._everybody)
+        return Identity(user.name if user else "", (user.grants if user else ()) + self.everybody)
 
-    async def _is_right(self, user: User, password: str) -> bool:
-        secret = f"{user.name}\0{user.hash}\0{password}".encode()
-        mark = hmac.digest(self._key, secret, hashlib.sha256)
-        if self._known.get(mark, 0.0) > time.monotonic():
-            return True
+    def allowed(self, identity: Identity, asked: Sequence[Scope]) -> Sequence[Scope]:
+        """Return the part of what is asked for that is granted; asking for too much is no error."""
+        found: dict[tuple[str, str], set[str]] = {}
+        for scope in asked:
+            if scope.type == "repository":
+                wanted = {action for word in scope.actions for action in _MEANT.get(word, ())}
+                may = {action for action in wanted if identity.may_with_another_token(action, scope.name)}
+            else:
+                may = {"*"} if (scope.type, scope.name) == tuple(CATALOG.split(":")) and "*" in scope.actions else set()
+            if may:
+                found.setdefault((scope.type, scope.name), set()).update(may)
+        return [Scope(*place, frozenset(actions)) for place, actions in found.items()]
+
+    def refreshed(self, token: str) -> Account:
+        """Return whose refresh token this is. Raises Refusal (401)."""
+        account, _, _ = self._subject(Kind.REFRESH, token)
+        if account is None:
+            raise refusal("the token is nobody's", "?")
+        return account
+
+    def challenge(self, scope: str = "", error: str = "") -> dict[str, str]:
+        """Return the header that says how to log in; by tokens where they are, and clients know what to ask for."""
+        if self._realm is None:
+            return dict(CHALLENGE)
+        parts = {"realm": self._realm, "service": self.service, "scope": scope, "error": error}
+        return {"WWW-Authenticate": "Bearer " + ",".join(f'{name}="{text}"' for name, text in parts.items() if text)}
+
+    def _recall(self, given: bytes) -> tuple[bytes, Identity | None]:
+        mark = hmac.digest(self._key, given, hashlib.sha256)
+        identity, until = self._known.get(mark, (None, 0.0))
+        return mark, identity if until > time.monotonic() else None
+
+    def _unnamed(self, certificate: Sequence[str]) -> Identity:
+        if certificate and (user := self._accounts.users.certified(certificate)):
+            return self.granted(user)
+        if self.is_open:
+            return self.granted()
+        raise refusal("credentials are required")
+
+    def _by_token(self, token: str) -> tuple[Identity, float]:
+        account, scopes, expires = self._subject(Kind.ACCESS, token)
+        narrowed: dict[str, frozenset[str]] = {}
+        for scope in scopes:
+            is_catalog = f"{scope.type}:{scope.name}" == CATALOG
+            name = CATALOG if is_catalog else scope.name if scope.type == "repository" else ""
+            if name:  # a repository's name has no colon, so the two never meet
+                actions = frozenset({"pull"}) if is_catalog else scope.actions
+                narrowed[name] = narrowed.get(name, frozenset()) | actions
+        known = self.granted(account)
+        return Identity(known.name, known.grants, narrowed), expires + SKEW_SECONDS - time.time()
+
+    def _subject(self, kind: Kind, token: str) -> tuple[Account | None, Sequence[Scope], int]:
+        issuer = self.issuer
+        if issuer is None:
+            raise refusal("Basic credentials are expected")
+        try:
+            claims = issuer.read(kind, token, time.time())
+        except ValueError as error:
+            raise refusal("the token is not valid", "?") from error
+        account = self.known(claims.subject) if claims.subject else None
+        is_void = claims.issued < self._accounts.void_before(claims.subject)
+        if claims.mark != (account.mark if account else "") or is_void or (not account and not self.is_open):
+            raise refusal("the token is not valid any more", claims.subject)
+        return account, claims.scopes, claims.expires
+
+    async def _is_right(self, account: Account, password: str) -> bool:
+        mark = hmac.digest(self._key, f"{account.name}\0{account.mark}\0{password}".encode(), hashlib.sha256)
         if mark not in self._running:
-            self._running[mark] = asyncio.create_task(self._check(mark, user, password))
+            self._running[mark] = asyncio.create_task(self._check(mark, account, password))
         return await asyncio.shield(self._running[mark])
 
-    async def _check(self, mark: bytes, user: User, password: str) -> bool:
+    async def _check(self, mark: bytes, account: Account, password: str) -> bool:
         try:
-            is_right = await self._threads.hash(user.has_password, password)
+            return await self._threads.hash(account.has_password, password)
         finally:
             del self._running[mark]
-        if is_right:
-            self._known[mark] = time.monotonic() + REMEMBER_SECONDS
-            while len(self._known) > _KEPT:
-                self._known.popitem(last=False)
-        return is_right
+
+    def _remember(self, mark: bytes, identity: Identity, until: float) -> None:
+        self._known[mark] = (identity, until)
+        while len(self._known) > _KEPT:
+            self._known.popitem(last=False)
 
     def _refresh(self) -> None:
-        """Read the users file again if it changed; a credential of a changed line is forgotten with its hash."""
-        if self._path is None:
-            return
         try:
-            seen = self._path.stat()
-        except OSError:
-            self._users, self._stamp = Users(()), None  # nobody gets in while the file is away
-            return
-        stamp = (seen.st_mtime_ns, seen.st_ino, seen.st_size)
-        if stamp != self._stamp:
-            self._users, self._stamp = Users.load(self._path), stamp
+            self._accounts.refresh()
+        finally:
+            if self._generation != self._accounts.generation:
+                self._generation = self._accounts.generation
+                self._known.clear()
 
 
-def refusal(message: str) -> Refusal:
+class LoginRefusal(Refusal):
+    """A 401; `tried` names who could not come in, `?` if that cannot be known, nothing if nobody tried."""
+
+    def __init__(self, message: str, tried: str = "") -> None:
+        super().__init__("UNAUTHORIZED", message, headers=CHALLENGE)
+        self.tried = tried
+
+
+def refusal(message: str, tried: str = "") -> LoginRefusal:
     """Return the 401 that asks for credentials."""
-    return Refusal("UNAUTHORIZED", message, headers=CHALLENGE)
+    return LoginRefusal(message, tried)
 
 
-def _basic(given: str) -> tuple[str, str]:
-    scheme, _, encoded = given.partition(" ")
+def too_many(wait: float) -> Refusal:
+    """Return the 429 that says when to come again."""
+    headers = {"Retry-After": str(int(wait) + 1)}
+    return Refusal("TOOMANYREQUESTS", "too many requests; come again later", headers=headers)
+
+
+def _basic(scheme: str, value: str) -> tuple[str, str]:
     if scheme.lower() != "basic":
-        raise refusal("Basic credentials are expected")
+        raise refusal("Basic credentials are expected", "?")
     try:
-        name, _, password = base64.b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
+        name, _, password = base64.b64decode(value.strip(), validate=True).decode("utf-8").partition(":")
     except ValueError as error:
-        raise refusal("credentials are not in Basic form") from error
+        raise refusal("credentials are not in Basic form", "?") from error
     return name, password
