@@ -16,35 +16,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab import hosts, network
 from tests.lab.demo.script import KIT_FOLDER, NAME
+from tests.lab.table import Table
 
 ROOT = Path(__file__).parents[2]
 MILLISECONDS = 150.0
 WRITTEN = 1.05
-
-
-@dataclass
-class Table:
-    """The promises, one row each."""
-
-    rows: list[tuple[str, str, str, str]] = field(default_factory=list)
-
-    def add(self, what: str, goal: str, seen: str, *, met: bool) -> None:
-        """Add a row and show it at once; a long run should not keep its findings to itself."""
-        self.rows.append((what, goal, seen, "met" if met else "MISSED"))
-        print(f"accept: {what}: {seen} ({self.rows[-1][3]})", flush=True)
-
-    def show(self) -> bool:
-        """Print the table and say whether everything was met."""
-        rows = [("what", "goal", "seen", ""), *self.rows]
-        widths = [max(len(row[column]) for row in rows) for column in range(4)]
-        for row in rows:
-            print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-        return all(row[3] == "met" for row in self.rows)
 
 
 @dataclass(frozen=True)
