@@ -57,9 +57,11 @@ class Manifest:
         if ("manifests" in value) and ("layers" in value or "config" in value):
             raise ValueError("body can be read as manifest and as index")
         annotations = value.get("annotations") or {}
-        if not isinstance(annotations, dict):
-            raise ValueError("annotations are not an object")
+        if not isinstance(annotations, dict) or not all(isinstance(text, str) for text in annotations.values()):
+            raise ValueError("annotations are not an object of strings")
         stated_type = value.get("artifactType") or None
+        if not isinstance(stated_type, str | None):
+            raise ValueError("artifactType is not a string")
         subject = Descriptor.from_json(value["subject"]) if value.get("subject") else None
         if media_type in INDEXES or "manifests" in value:
             children = _descriptors(value.get("manifests"))
