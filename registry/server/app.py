@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
 
 from registry.content import ContentSource
+from registry.errors import DryportError
 from registry.oci.reference import repository_name
+from registry.server.answers import Answers, Kept
 from registry.server.auth import CHALLENGE, Access, Identity, refusal
 from registry.server.context import READ_ONLY, Call, Registry
 from registry.server.exchange import (
@@ -36,6 +39,11 @@ from registry.store.faults import PolicyError
 from registry.store.store import Store
 
 log = logging.getLogger("dryport.registry")
+AtOnce = Callable[[bytes, Sequence[tuple[bytes, bytes]]], Kept | None]
+_SPECIAL = frozenset(
+    (b"if-none-match", b"if-match", b"range", b"expect", b"content-length", b"transfer-encoding", b"upgrade", b"cookie")
+)
+"""Headers whose requests are never answered from memory."""
 API_VERSION = {"Docker-Distribution-API-Version": "registry/2.0"}
 
 
@@ -46,6 +54,7 @@ class Application:
         threads = Threads()
         sources = Sources([*([store] if store else []), *mounts])
         self._registry = Registry(settings, store, sources, threads)
+        self._answers = Answers(store.version if store else lambda: 0)
         self._access = Access(settings.users, threads, anonymous_pull=settings.anonymous_pull)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,6 +79,39 @@ class Application:
         except DamagedError as error:
             await reply(request, _failed(request, error), send, self._registry.threads)
 
+    def at_once(self, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Kept | None:
+        """Return the answer to a GET or HEAD that needs no work at all; None says nothing about what comes of it.
+
+        The order is the same: who asks, then the grant that the route demands, and nothing is told before.
+        """
+        kept = self._answers.find(target)
+        if kept is None:
+            return None
+        given = None
+        for name, value in headers:
+            if name == b"authorization":
+                given = value
+            elif name in _SPECIAL:
+                return None
+        try:
+            identity = self._access.recall(given)
+        except DryportError:
+            return None
+        return kept if identity and identity.may(kept.permission, kept.repository) else None
+
+    def _keep(self, request: Request, route: Route, repository: str, answer: Answer, version: int) -> None:
+        """Keep an answer that is the same for everybody who may ask for it."""
+        is_plain = answer.status == HTTPStatus.OK and isinstance(answer.body, bytes) and not answer.repeated
+        if is_plain and isinstance(answer.body, bytes):
+            self._answers.keep(
+                request.target,
+                answer.headers | API_VERSION,
+                answer.body,
+                permission=route.permission.value,
+                repository=repository,
+                version=version,
+            )
+
     async def _answer(self, request: Request) -> Answer:
         found = match(request.path)
         if found is None:
@@ -89,7 +131,10 @@ class Application:
         call = Call(self._registry, request, identity, repository, found.argument)
         if route.permission in (Permission.PUSH, Permission.DELETE):
             _ = call.store  # refused here, whatever the handler looks at first
+        version = self._answers.version() if route.is_shared else 0
         answer = await route.handler(call)
+        if route.is_shared and not namespace:
+            self._keep(request, route, repository, answer, version)
         if namespace and repository == upstream:
             answer.headers["OCI-Namespace"] = namespace
         if request.path == "/v2/" and self._registry.settings.read_only:

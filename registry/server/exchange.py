@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import urllib.parse
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from registry.content import Content
 from registry.errors import DryportError
+from registry.server import lane
 from registry.server.threads import Threads
 from registry.server.wire import Refusal
 from registry.store.files import StoredContent
@@ -27,7 +28,10 @@ BATCH_BYTES = 1 << 20
 STORE_STEP = 1 << 20
 MOUNT_STEP = 4 << 20  # the signed chunk of a bundle: reading less would check the same chunk several times
 SILENCE_SECONDS = 120.0
+_SMALL = 64 << 10  # what one read and one write do as well
 _MOST_QUERY = 64
+CERTIFICATE = "dryport.certificate"
+"""The extension by which our TLS layer hands on what a client's certificate names."""
 
 
 class DisconnectedError(Exception):
@@ -47,6 +51,13 @@ class Request:
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
     receive: Receive
+    target: bytes = b""
+    """Path and query as they came."""
+    lane: lane.Lane | None = None
+    peer: str = ""
+    """The address at the other end of the connection."""
+    certificate: Sequence[str] = ()
+    """The names in the client's certificate, which the TLS layer verified."""
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive) -> Request:
@@ -62,7 +73,13 @@ class Request:
             )
         except ValueError as error:
             raise Refusal("UNSUPPORTED", "the query cannot be read", status=400) from error
-        return cls(scope["method"], raw.decode("latin-1"), query, headers, receive)
+        extensions = scope.get("extensions") or {}
+        asked: bytes = scope["query_string"]
+        target = raw + b"?" + asked if asked else raw
+        way = extensions.get(lane.EXTENSION)
+        peer = (scope.get("client") or ("",))[0]
+        certificate = extensions.get(CERTIFICATE, ())
+        return cls(scope["method"], raw.decode("latin-1"), query, headers, receive, target, way, peer, certificate)
 
     def asked(self, name: str) -> str | None:
         """Return the first value of a query parameter."""
@@ -96,6 +113,32 @@ class Request:
             if batch and (size >= BATCH_BYTES or not more):
                 yield batch
                 batch, size = [], 0
+
+    async def pour(self, write: Callable[[Sequence[bytes]], None], threads: Threads) -> None:
+        """Give the body to `write`, in a thread, a piece at a time. Raises DisconnectedError, and what `write` raises.
+
+        What arrived before a client went away has been written.
+        """
+        try:
+            if self.lane and await self.lane.receive(threads, write):
+                return
+        except lane.GoneError as error:
+            raise DisconnectedError from error
+        pending: asyncio.Future[None] | None = None
+        try:
+            async for batch in self.batches():
+                if pending:
+                    await pending
+                pending = threads.keep(write, batch)
+        except DisconnectedError:
+            if pending:
+                await pending  # a disk that refused counts more
+            raise
+        finally:
+            if pending and not pending.done():
+                await asyncio.wait([pending])
+        if pending:
+            await pending
 
     async def body(self, limit: int) -> bytes:
         """Return the whole body. Raises Refusal (413) if it is larger than `limit`."""
@@ -158,21 +201,46 @@ async def reply(request: Request, answer: Answer, send: Send, threads: Threads) 
         body.content.close()
         await send(start)
         await send({"type": "http.response.body", "body": b""})
+    elif request.lane and isinstance(body.content, StoredContent) and size > _SMALL:
+        await _send_file(request, start, body, send, threads)
     else:
-        await _stream(request, start, body, send, threads)
+        await _stream(start, body, send, threads, request.receive)
 
 
-async def _stream(request: Request, start: Message, span: Span, send: Send, threads: Threads) -> None:
+async def _send_file(request: Request, start: Message, span: Span, send: Send, threads: Threads) -> None:
+    """Send a span of a stored file past ASGI, or as any other where its connection cannot."""
+    content, way = span.content, request.lane
+    if way is None or not isinstance(content, StoredContent):
+        raise TypeError("not a file, or no way to send it")
+    try:
+        await send(start)
+        if await way.send(threads, content.handle, span.start, span.end):
+            await send({"type": "http.response.body", "body": b""})
+            content.close()
+            return
+    except lane.GoneError:
+        content.close()
+        return
+    except BaseException:
+        content.close()
+        raise
+    await _stream(None, span, send, threads, request.receive)
+
+
+async def _stream(start: Message | None, span: Span, send: Send, threads: Threads, receive: Receive) -> None:
     step = STORE_STEP if isinstance(span.content, StoredContent) else MOUNT_STEP
-    gone = asyncio.create_task(_wait_gone(request.receive))
+    gone = asyncio.create_task(_wait_gone(receive))
     offset = span.start
     ahead = threads.read(span.content.read, offset, _until(offset, step, span.end))
     try:
         try:
             block = await ahead
         except (DryportError, OSError) as error:
+            if start is None:
+                raise
             raise DamagedError(str(error)) from error
-        await send(start)
+        if start:
+            await send(start)
         while offset < span.end and not gone.done():
             if not block:
                 raise EOFError("content is shorter than its size")

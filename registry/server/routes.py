@@ -39,6 +39,8 @@ class Route:
     path: str
     permission: Permission
     handler: Handler
+    is_shared: bool = False
+    """Whether a good answer is the same for everybody who may ask."""
 
 
 ROUTES: tuple[Route, ...] = (
@@ -48,7 +50,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v2/_catalog", Permission.LOGIN, listings.catalog),
     Route("GET", "/v2/{name}/blobs/{digest}", Permission.PULL, blobs.get),  # end-2
     Route("DELETE", "/v2/{name}/blobs/{digest}", Permission.DELETE, blobs.delete),  # end-10
-    Route("GET", "/v2/{name}/manifests/{reference}", Permission.PULL, manifests.get),  # end-3
+    Route("GET", "/v2/{name}/manifests/{reference}", Permission.PULL, manifests.get, is_shared=True),  # end-3
     Route("PUT", "/v2/{name}/manifests/{reference}", Permission.PUSH, manifests.put),  # end-7
     Route("DELETE", "/v2/{name}/manifests/{reference}", Permission.DELETE, manifests.delete),  # end-9
     Route("POST", "/v2/{name}/blobs/uploads/", Permission.PUSH, uploads.begin),  # end-4, end-11
@@ -56,8 +58,8 @@ ROUTES: tuple[Route, ...] = (
     Route("PUT", "/v2/{name}/blobs/uploads/{id}", Permission.PUSH, uploads.close),  # end-6
     Route("GET", "/v2/{name}/blobs/uploads/{id}", Permission.PUSH, uploads.status),  # end-13
     Route("DELETE", "/v2/{name}/blobs/uploads/{id}", Permission.PUSH, uploads.cancel),  # end-14
-    Route("GET", "/v2/{name}/tags/list", Permission.PULL, listings.tags),  # end-8
-    Route("GET", "/v2/{name}/referrers/{digest}", Permission.PULL, listings.referrers),  # end-12
+    Route("GET", "/v2/{name}/tags/list", Permission.PULL, listings.tags, is_shared=True),  # end-8
+    Route("GET", "/v2/{name}/referrers/{digest}", Permission.PULL, listings.referrers, is_shared=True),  # end-12
     Route("GET", "/files/{path}", Permission.LOGIN, files.get),
 )
 

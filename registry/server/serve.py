@@ -20,6 +20,7 @@ import uvicorn
 from registry.content import ContentSource
 from registry.errors import SiteError
 from registry.server.app import application
+from registry.server.protocol import Connection
 from registry.server.settings import Settings
 from registry.store.store import Store
 
@@ -104,7 +105,7 @@ def _prepare(settings: Settings, store: Store | None, mounts: Sequence[ContentSo
     config = uvicorn.Config(
         application(settings, store, mounts),
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="off",
         interface="asgi3",

@@ -1,6 +1,7 @@
 """Where blocking work runs, so that the event loop never waits for a disk, a lock or a hash.
 
-Three small pools: long reads cannot hold up the index, and guessing passwords cannot hold up either.
+Small pools, so that long reads cannot hold up the index, guessing passwords cannot hold up either, and bodies that
+move between a socket and a file have their own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
-READERS, KEEPERS, HASHERS = 8, 8, 2
+READERS, KEEPERS, HASHERS, MOVERS = 8, 8, 2, 64
 
 
 class Threads:
@@ -21,6 +22,7 @@ class Threads:
         self._readers = ThreadPoolExecutor(READERS, "read")
         self._keepers = ThreadPoolExecutor(KEEPERS, "store")
         self._hashers = ThreadPoolExecutor(HASHERS, "password")
+        self._movers = ThreadPoolExecutor(MOVERS, "move")
 
     def read(self, call: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
         """Begin to read content."""
@@ -33,3 +35,7 @@ class Threads:
     def hash(self, call: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
         """Begin to check a password."""
         return asyncio.get_running_loop().run_in_executor(self._hashers, call, *arguments)
+
+    def transfer(self, call: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+        """Begin to move a body between a socket and a file."""
+        return asyncio.get_running_loop().run_in_executor(self._movers, call, *arguments)

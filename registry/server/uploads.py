@@ -6,7 +6,6 @@ does not exist. Bytes go to disk in batches in a thread while the next batch arr
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -96,22 +95,11 @@ async def _receive(call: Call, writer: Writer) -> None:
     """Take the request's body; a client that goes away leaves behind what arrived, durably."""
     keep = call.registry.threads.keep
     expected = _expected(call, writer)
-    pending: asyncio.Future[None] | None = None
     try:
-        async for batch in call.request.batches():
-            if pending:
-                await pending
-            pending = keep(writer.write, batch)
-        if pending:
-            await pending
+        await call.request.pour(writer.write, call.registry.threads)
     except DisconnectedError:
-        if pending:
-            await pending
         await keep(writer.save)
         raise
-    finally:
-        if pending and not pending.done():
-            await asyncio.wait([pending])
     if expected is not None and writer.size - writer.start != expected:
         await keep(writer.rewind)
         raise Refusal("SIZE_INVALID", "the body is not as long as its Content-Range says")

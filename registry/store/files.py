@@ -30,6 +30,11 @@ class StoredContent:
         self._size = size
 
     @property
+    def handle(self) -> int:
+        """The open file, for whoever lets the system send from it; it stays this content's to close."""
+        return self._handle
+
+    @property
     def size(self) -> int:
         """Exact size in bytes."""
         return self._size

@@ -193,6 +193,6 @@ def test_a_served_registry_ends_cleanly(tmp_path: Path, number: signal.Signals) 
 
 
 def wait_for(url: str) -> None:
-    retries = urllib3.Retry(connect=60, backoff_factor=0.1, backoff_max=0.2)
+    retries = urllib3.Retry(total=None, connect=200, backoff_factor=0.1, backoff_max=0.2)
     with urllib3.PoolManager(timeout=20) as pool:
         assert pool.request("GET", f"{url}/readyz", retries=retries).status == 200
