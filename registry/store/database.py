@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, insert, select
+from sqlalchemy import Connection, create_engine, event, insert, select, update
 from sqlalchemy.exc import OperationalError
 
 from registry.errors import SiteError
@@ -75,9 +75,18 @@ class Database:
 
     def _create(self) -> None:
         with self.writing() as connection:
-            schema.metadata.create_all(connection)
             fact = schema.facts.c
+            schema.facts.create(connection, checkfirst=True)
             seen = connection.execute(select(fact.value).where(fact.name == "version")).scalar()
+            if seen == "1":
+                for statement in schema.FROM_1:
+                    connection.exec_driver_sql(statement)
+                connection.execute(update(schema.facts).where(fact.name == "version").values(value="2"))
+                seen = "2"
+            if seen in (None, str(schema.VERSION)):
+                schema.metadata.create_all(connection)
+                for statement in schema.TRIGGERS:
+                    connection.exec_driver_sql(statement)
             if seen is None:
                 connection.execute(insert(schema.facts).values(name="version", value=str(schema.VERSION)))
         if seen is not None and seen != str(schema.VERSION):

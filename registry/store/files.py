@@ -2,6 +2,10 @@
 
 A file with a final name therefore always had its digest; storing it again replaces it by verified bytes, which mends
 a damaged one. Partial files carry a lock while their writer lives, so that a sweep can tell orphans from work.
+
+A file's time of change is its lease: every look at it from outside renews it, and collection leaves alone what was
+looked at lately. Whoever gives a file its name holds that digest's lock until its row is committed; whoever takes a
+file away holds it too, so that no row ever speaks of a file that is gone.
 """
 
 from __future__ import annotations
@@ -9,8 +13,10 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from registry.oci.digest import Digest
@@ -18,6 +24,9 @@ from registry.store import durable
 from registry.store.faults import DigestMismatchError
 
 ORPHAN_SECONDS = 60
+RENEW_SECONDS = 300.0
+"""A lease younger than this is not renewed: that keeps looks cheap, and is far below any lease's length."""
+_SHARD_DIGITS = 3
 _SEQUENTIAL = 1 << 20
 log = logging.getLogger("dryport.store")
 
@@ -57,20 +66,38 @@ class StoredContent:
 class Files:
     """All content files of one store."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self.incoming = folder / "incoming"
-        self._blobs = folder / "blobs"
-        for place in (self.incoming, self._blobs / "sha256", self._blobs / "sha512"):
+        self.blobs = folder / "blobs"
+        self.clock = clock
+        self._locks = folder / "index.locks"
+        for place in (self.incoming, self.blobs / "sha256", self.blobs / "sha512"):
             durable.make_folder(place)
             durable.sync_folder(place.parent)  # another process may have made it and not got that far
-        self._sweep()
+        self.sweep()
 
     def path(self, digest: Digest) -> Path:
         """Return where content of this digest lies; a parsed digest holds nothing but hex."""
-        return self._blobs / digest.algorithm / digest.hex
+        return self.blobs / digest.algorithm / digest.hex
 
-    def write(self, digest: Digest, chunks: Iterable[bytes]) -> int:
-        """Store content durably and return its size. Raises DigestMismatchError and then leaves nothing behind."""
+    @contextmanager
+    def held(self, digest: Digest) -> Iterator[None]:
+        """Keep everybody else, in any process, from naming or removing this file (and some others)."""
+        handle = os.open(self._locks, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            # A lock of the open file, not of the process: threads of one process wait for each other too.
+            place = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, int(digest.hex[:_SHARD_DIGITS], 16), 1, 0)
+            fcntl.fcntl(handle, fcntl.F_OFD_SETLKW, place)
+            yield
+        finally:
+            os.close(handle)
+
+    @contextmanager
+    def storing(self, digest: Digest, chunks: Iterable[bytes]) -> Iterator[int]:
+        """Store content durably and give its size; inside, the caller commits its row.
+
+        Raises DigestMismatchError and then leaves nothing behind.
+        """
         hasher = digest.hasher()
         size = 0
         with durable.temporary(self.incoming) as (handle, part):
@@ -82,8 +109,15 @@ class Files:
             seen = Digest(digest.algorithm, hasher.hexdigest())
             if seen != digest:
                 raise DigestMismatchError(digest, seen)
-            durable.publish(handle, part, self.path(digest))
-        return size
+            os.fdatasync(handle)  # the long part, before the lock
+            with self.held(digest):
+                self.publish(handle, part, digest)
+                yield size
+
+    def publish(self, handle: int, part: Path, digest: Digest) -> None:
+        """Give a verified file its final name, durably, with a fresh lease; the caller holds the digest."""
+        self._renew(handle)
+        durable.publish(handle, part, self.path(digest))
 
     def open(self, digest: Digest, size: int) -> StoredContent | None:
         """Open content of known size; None (and a line in the log) if the file is lost or cut."""
@@ -92,23 +126,47 @@ class Files:
         except FileNotFoundError:
             log.error("content %s has a row but no file", digest)  # noqa: TRY400 - the trace says nothing more
             return None
-        seen = os.fstat(handle).st_size
-        if seen != size:
+        seen = os.fstat(handle)
+        if seen.st_size != size:
             os.close(handle)
-            log.error("content %s has %d bytes on disk, %d expected", digest, seen, size)
+            log.error("content %s has %d bytes on disk, %d expected", digest, seen.st_size, size)
             return None
+        self._touch(handle, seen)
         if size > _SEQUENTIAL:
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         return StoredContent(handle, size)
 
     def holds(self, digest: Digest, size: int) -> bool:
-        """Say whether the file is there in its full size."""
+        """Say whether the file is there in its full size; whoever is told so may rely on it for a lease."""
+        path = self.path(digest)
         try:
-            return self.path(digest).stat().st_size == size
+            seen = path.stat()
+        except FileNotFoundError:
+            return False
+        self._touch(path, seen)
+        return seen.st_size == size
+
+    def touch(self, digest: Digest) -> None:
+        """Renew a lease; for whoever answers from memory, at least as often as RENEW_SECONDS."""
+        with suppress(FileNotFoundError):
+            self._touch(self.path(digest), self.path(digest).stat())
+
+    def is_leased(self, path: Path, seconds: float) -> bool:
+        """Say whether a file is there and was stored or looked at within the last `seconds`."""
+        try:
+            return self.clock() - path.stat().st_mtime < seconds
         except FileNotFoundError:
             return False
 
-    def _sweep(self) -> None:
+    def _touch(self, target: int | Path, seen: os.stat_result) -> None:
+        if abs(self.clock() - seen.st_mtime) > RENEW_SECONDS:
+            self._renew(target)
+
+    def _renew(self, target: int | Path) -> None:
+        with suppress(OSError):  # a disk that takes nothing has no collection either
+            os.utime(target, (self.clock(), self.clock()))
+
+    def sweep(self) -> None:
         """Remove partial files whose writer died."""
         for part in self.incoming.glob(f"{durable.TEMPORARY}*"):
             if is_orphan(part):

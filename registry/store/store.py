@@ -10,59 +10,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import DatabaseError
 
 from registry.content import Content, ContentSource
 from registry.errors import SiteError
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
-from registry.oci.manifest import INDEXES, MANIFESTS, Manifest
 from registry.oci.reference import repository_name, tag_name
-from registry.store import durable
+from registry.store import changes, durable, placing, policy
 from registry.store.database import Database
-from registry.store.faults import BlobMissingError, DigestMismatchError, ManifestInvalidError
+from registry.store.faults import DeletesForbiddenError, DigestMismatchError, ImmutableTagError, ReadOnlyError
 from registry.store.files import Files
-from registry.store.index import Index, add_manifest, blob_size
+from registry.store.index import Index, blob_size
+from registry.store.ledger import Ledger
+from registry.store.policy import Policy, PolicyFile, Rules
 from registry.store.uploads import Uploads
 
-_FOREIGN = ("nondistributable", ".foreign.")
+INDEX = "index.sqlite"
+RESERVE = "index.reserve"
+RESERVE_BYTES = 1 << 20
+"""Disk that is set aside, so that collection can write its index when the disk is full."""
 
 
 class Store:
     """A registry's own content."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         durable.make_folder(folder.parent)
         durable.make_folder(folder, 0o750)  # what users may pull is not for everyone on this machine
         self.folder = folder
-        self._files = Files(folder)
-        self._database = Database(folder / "index.sqlite")
+        self.clock = clock
+        _refuse_lost_index(folder)
+        self._policy = PolicyFile(folder / policy.NAME)
+        self.files = Files(folder, clock)
+        self.ledger = Ledger(folder)
+        self.database = Database(folder / INDEX)
         durable.sync_folder(folder)
-        self._index = Index(self._database)
-        self.uploads = Uploads(self._database, self._files)
+        self._index = Index(self.database)
+        self.uploads = Uploads(self.database, self.files, self._rules)
+        self.set_aside()
+        if not self.ledger.path.exists():
+            with self.database.writing() as connection:
+                self.ledger.rewrite(connection)
 
     @classmethod
-    def open(cls, folder: Path) -> Store:
+    def open(cls, folder: Path, clock: Callable[[], float] = time.time) -> Store:
         """Open a store, or begin one in a folder that has none. Raises SiteError, also if a newer dryport wrote it."""
         try:
-            return cls(folder)
+            return cls(folder, clock)
         except (OSError, DatabaseError) as error:
             raise SiteError(
                 "store-unusable",
                 "the store cannot be opened",
                 where=str(folder),
                 seen=str(error.orig if isinstance(error, DatabaseError) else error),
-                hint="check that this user may write there and that the disk has space",
+                hint="check that this user may write there and that the disk has space; if the index is damaged: "
+                "dryport registry rebuild",
             ) from error
+
+    @property
+    def policy(self) -> Policy:
+        """What the store allows now. Raises SiteError if its file is none."""
+        return self._policy.policy
+
+    def set_aside(self) -> None:
+        """Set disk aside for collection, if there is some."""
+        path = self.folder / RESERVE
+        if not path.exists() or path.stat().st_size < RESERVE_BYTES:
+            with suppress(OSError):
+                durable.allocate(path, RESERVE_BYTES)
 
     def close(self) -> None:
         """Let go of the database; running uploads stay resumable."""
-        self._database.close()
+        self.database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -73,11 +100,11 @@ class Store:
     def is_ready(self) -> bool:
         """Say whether the store answers; raises what the database raises if it cannot."""
         self._index.size(Digest("sha256", "0" * 64))
-        return self._files.incoming.is_dir()
+        return self.files.incoming.is_dir()
 
     def version(self) -> int:
         """Return a number that is another one after each change of what the store holds, by whatever process."""
-        return self._database.version()
+        return self.database.version()
 
     # ContentSource
 
@@ -100,7 +127,7 @@ class Store:
     def manifest(self, repository: str, digest: Digest) -> tuple[bytes, str] | None:
         """Return a manifest's exact bytes and its media type; None also if its file is damaged."""
         known = self._index.manifest(repository, digest)
-        content = self._files.open(digest, known.size) if known else None
+        content = self.files.open(digest, known.size) if known else None
         if not known or not content:
             return None
         try:
@@ -112,7 +139,7 @@ class Store:
     def blob(self, repository: str, digest: Digest) -> Content | None:
         """Open a blob that the repository holds."""
         size = self._index.size(digest, repository)
-        return None if size is None else self._files.open(digest, size)
+        return None if size is None else self.files.open(digest, size)
 
     def referrers(self, repository: str, subject: Digest) -> Sequence[Descriptor]:
         """Return the manifests whose subject is `subject`, also untagged ones."""
@@ -128,20 +155,37 @@ class Store:
     def has_blob(self, repository: str, digest: Digest) -> bool:
         """Say whether the repository holds a blob, whole."""
         size = self._index.size(digest, repository)
-        return size is not None and self._files.holds(digest, size)
+        return size is not None and self.files.holds(digest, size)
 
     def put_blob(self, repository: str, digest: Digest, chunks: Iterable[bytes]) -> None:
         """Store a blob durably. Raises DigestMismatchError and shows nothing then; OSError if the disk refuses."""
-        repository_name(repository)
-        self._index.add_blob(repository, digest, self._files.write(digest, chunks))
+        rules = self._rules(repository)
+        with self.files.storing(digest, chunks) as size:
+            self._show(repository, digest, size, rules)
 
     def link_blob(self, repository: str, digest: Digest, source: str | None = None) -> bool:
         """Show a blob of another repository (`source`, or any) in this one; say whether there was one."""
-        repository_name(repository)
+        rules = self._rules(repository)
         size = self._index.size(digest, source)
-        if size is None or not self._files.holds(digest, size):
+        if size is None or not self.files.holds(digest, size):
             return False
-        self._index.add_blob(repository, digest, size)
+        return self._show(repository, digest, size, rules, source=source, is_new=False)
+
+    def _show(
+        self,
+        repository: str,
+        digest: Digest,
+        size: int,
+        rules: Rules,
+        *,
+        source: str | None = None,
+        is_new: bool = True,
+    ) -> bool:
+        with self.database.writing() as connection:
+            if not is_new and blob_size(connection, digest, source) is None:
+                return False  # collected since
+            with changes.within_quota(connection, repository, rules):
+                changes.record_blob(connection, repository, digest, size)
         return True
 
     def holders(self, digest: Digest) -> Sequence[str]:
@@ -157,65 +201,90 @@ class Store:
         *,
         digest: Digest | None = None,
         elsewhere: ContentSource | None = None,
+        only_new_tags: bool = False,
     ) -> Digest:
         """Store a manifest or index byte for byte, with its tags, and return its digest (`digest`, if given).
 
-        Its blobs must be in the repository, here or in `elsewhere`; children of an index and subjects need not be.
-        Raises ManifestInvalidError, BlobMissingError, DigestMismatchError; then nothing changed.
+        What of its parts must be in the repository, here or in `elsewhere`, its rules say; a subject need not be.
+        Raises ManifestInvalidError, BlobMissingError, DigestMismatchError, PolicyError; then nothing changed.
         """
-        repository_name(repository)
+        rules = self._rules(repository)
         for tag in tags:
             tag_name(tag)
-        manifest = _parse(data, media_type)
+        manifest = placing.parse(data, media_type)
         name = digest or manifest.digest
         if not name.matches(data):
             raise DigestMismatchError(name, Digest.of(data, name.algorithm))
-        mounted = _sizes_in(elsewhere, repository, manifest) if elsewhere else {}
-        with self._database.reading() as connection:
-            _check_blobs(connection, repository, manifest, mounted)
-        self._files.write(name, [data])
-        with self._database.writing() as connection:
-            _check_blobs(connection, repository, manifest, mounted)  # again: nobody can take a blob away from here on
-            add_manifest(connection, repository, name, manifest, tags)
+        others = placing.Elsewhere.look(elsewhere, repository, manifest)
+        with self.database.reading() as connection:
+            placing.check(connection, repository, manifest, others, rules)
+            changes.check_tags(connection, repository, name, tags, rules, only_new=only_new_tags)
+        with self.files.storing(name, [data]), self.database.writing() as connection:
+            # Again: nobody can take a part away, or set a tag, from here on.
+            placing.check(connection, repository, manifest, others, rules)
+            changes.check_tags(connection, repository, name, tags, rules, only_new=only_new_tags)
+            with changes.within_quota(connection, repository, rules):
+                changes.add_manifest(connection, repository, name, manifest, tags)
+            self.ledger.put(repository, name, media_type, tags)
         return name
 
     def delete_manifest(self, repository: str, digest: Digest) -> bool:
-        """Take a manifest and the tags that name it away; say whether it was there."""
-        return self._index.remove_manifest(repository, digest)
+        """Take a manifest and the tags that name it away; say whether it was there. Raises PolicyError."""
+        rules = self._rules(repository, deleting=True)
+        with self.database.writing() as connection:
+            number = changes.number_of(connection, repository)
+            if number is None:
+                return False
+            changes.check_removable(connection, repository, number, digest, rules)
+            is_gone = changes.remove_manifest(connection, number, digest)
+            if is_gone:
+                self.ledger.drop(repository, digest)
+            return is_gone
 
     def delete_tag(self, repository: str, tag: str) -> bool:
-        """Take a tag away, not its manifest; say whether it was there."""
-        return self._index.remove_tag(repository, tag)
+        """Take a tag away, not its manifest; say whether it was there. Raises PolicyError."""
+        rules = self._rules(repository, deleting=True)
+        with self.database.writing() as connection:
+            number = changes.number_of(connection, repository)
+            is_gone = number is not None and changes.remove_tag(connection, number, tag)
+            if is_gone and rules.is_immutable(tag):
+                raise ImmutableTagError(repository, tag)
+            if is_gone:
+                self.ledger.untag(repository, [tag])
+            return is_gone
 
     def delete_blob(self, repository: str, digest: Digest) -> bool:
-        """Take a blob out of a repository; say whether it was there."""
-        return self._index.remove_blob(repository, digest)
+        """Take a blob out of a repository; say whether it was there. Raises PolicyError."""
+        rules = self._rules(repository, deleting=True)
+        with self.database.writing() as connection:
+            number = changes.number_of(connection, repository)
+            if number is None:
+                return False
+            changes.check_removable(connection, repository, number, digest, rules)
+            return changes.remove_blob(connection, number, digest)
+
+    def _rules(self, repository: str, *, deleting: bool = False) -> Rules:
+        """Return the rules by which a repository may be changed. Raises PolicyError if it may not."""
+        repository_name(repository)
+        now = self.policy
+        if now.read_only:
+            raise ReadOnlyError
+        rules = now.for_repository(repository)
+        if deleting and not rules.deletes:
+            raise DeletesForbiddenError(repository)
+        return rules
 
 
-def _parse(data: bytes, media_type: str) -> Manifest:
-    if media_type not in MANIFESTS | INDEXES:
-        raise ManifestInvalidError(f"manifests of type {media_type[:100]!r} are not stored")
-    try:
-        return Manifest.parse(data, media_type)
-    except ValueError as error:
-        raise ManifestInvalidError(str(error)) from error
-
-
-def _check_blobs(connection: Connection, repository: str, manifest: Manifest, mounted: Mapping[Digest, int]) -> None:
-    for blob in manifest.blobs:
-        if any(mark in blob.media_type for mark in _FOREIGN):
-            continue  # may be distributed by its maker alone, so it is not required here
-        size = mounted.get(blob.digest, blob_size(connection, blob.digest, repository))
-        if size is None:
-            raise BlobMissingError(repository, blob.digest)
-        if size != blob.size:
-            raise ManifestInvalidError(f"{blob.digest} has {size} bytes, the manifest says {blob.size}")
-
-
-def _sizes_in(source: ContentSource, repository: str, manifest: Manifest) -> dict[Digest, int]:
-    found = {}
-    for digest in {blob.digest for blob in manifest.blobs}:
-        if content := source.blob(repository, digest):
-            found[digest] = content.size
-            content.close()
-    return found
+def _refuse_lost_index(folder: Path) -> None:
+    """Raise SiteError for content without an index: a new, empty one would make garbage of all of it."""
+    if (folder / INDEX).exists():
+        return
+    for algorithm in ("sha256", "sha512"):
+        place = folder / "blobs" / algorithm
+        if place.is_dir() and next(os.scandir(place), None) is not None:
+            raise SiteError(
+                "store-index-lost",
+                "the store has content but no index",
+                where=str(folder / INDEX),
+                hint="dryport registry rebuild --store DIR, or restore a backup",
+            )

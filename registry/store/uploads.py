@@ -3,6 +3,8 @@
 * A session's `size` is what is durable; after a crash, of client or server, it goes on there.
 * One writer at a time, told by a lock on the file; a second one is refused, the session stays usable.
 * The running hash lives in the process that wrote; another process hashes what is there again, once.
+* Where the repository has a quota, bytes are reserved before they are taken, so that several uploads together cannot
+  pass it; the reservation is the session's row, and ends with it.
 """
 
 from __future__ import annotations
@@ -11,24 +13,28 @@ import fcntl
 import os
 import re
 import secrets
+import sys
 import threading
-import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from registry.oci.digest import Digest
 from registry.store import durable
+from registry.store.changes import record_blob, reserved, used, within_quota
 from registry.store.database import Database
-from registry.store.faults import UploadBusyError, UploadUnknownError
+from registry.store.faults import QuotaExceededError, UploadBusyError, UploadUnknownError
 from registry.store.files import Files, is_orphan
-from registry.store.index import record_blob
+from registry.store.policy import Rules
 from registry.store.schema import uploads
 from registry.store.writer import Running, Writer
 
 IDLE_SECONDS = 7 * 24 * 3600.0
+RESERVE_STEP = 64 << 20
+"""How much more an upload of unknown length reserves at a time."""
 _KEPT = 256
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -47,20 +53,36 @@ class Session:
 class Uploads:
     """The sessions of one store."""
 
-    def __init__(self, database: Database, files: Files) -> None:
+    def __init__(self, database: Database, files: Files, rules: Callable[[str], Rules]) -> None:
         self.database = database
         self.files = files
+        self.rules = rules
+        """Gives a repository's rules. Raises PolicyError if nothing may be written to it."""
         self._running: OrderedDict[str, Running] = OrderedDict()
         self._guard = threading.Lock()
-        self._sweep()
+        self.sweep()
 
-    def begin(self, repository: str, subject: str, algorithm: str = "sha256") -> Session:
-        """Begin an upload of `subject` to `repository`."""
+    def begin(self, repository: str, subject: str, algorithm: str = "sha256", expected: int = 0) -> Session:
+        """Begin an upload of `subject` to `repository`, of `expected` bytes if known. Raises PolicyError."""
+        rules = self.rules(repository)
         session = Session(secrets.token_hex(16), repository, subject, algorithm, 0)
         row = {"id": session.id, "repository": repository, "subject": subject, "algorithm": algorithm, "size": 0}
         with self.database.writing() as connection:
-            connection.execute(insert(uploads).values(row | {"touched": time.time()}))
+            connection.execute(insert(uploads).values(row | {"touched": self.files.clock()}))
+            if rules.quota_bytes is not None:
+                _reserve(connection, session, expected, expected, rules.quota_bytes)
         return session
+
+    def reserve(self, session: Session, size: int) -> int:
+        """Reserve the quota of an upload that reaches `size`; return how far it may go without asking again.
+
+        Raises QuotaExceededError.
+        """
+        quota = self.rules(session.repository).quota_bytes
+        if quota is None:
+            return sys.maxsize
+        with self.database.writing() as connection:
+            return _reserve(connection, session, size, size + RESERVE_STEP, quota)
 
     def find(self, repository: str, subject: str, identity: str) -> Session:
         """Return the session. Raises UploadUnknownError also if it belongs to another repository or subject."""
@@ -74,7 +96,11 @@ class Uploads:
         return Session(row.id, row.repository, row.subject, row.algorithm, row.size)
 
     def write(self, repository: str, subject: str, identity: str) -> Writer:
-        """Open the session for one writer, at its durable end. Raises UploadUnknownError, UploadBusyError."""
+        """Open the session for one writer, at its durable end.
+
+        Raises UploadUnknownError, UploadBusyError, PolicyError.
+        """
+        self.rules(repository)
         session = self.find(repository, subject, identity)
         path = self.path(session.id)
         handle = durable.open_partial(path)
@@ -90,7 +116,7 @@ class Uploads:
         except BaseException:
             os.close(handle)
             raise
-        return Writer(self, session.id, session.repository, handle, running)
+        return Writer(self, session, handle, running)
 
     def cancel(self, repository: str, subject: str, identity: str) -> None:
         """End the session and free its space. Raises UploadUnknownError, UploadBusyError."""
@@ -105,7 +131,8 @@ class Uploads:
     def save(self, identity: str, running: Running, size: int) -> None:
         """Record what is durable now. Raises UploadUnknownError if the session has ended."""
         with self.database.writing() as connection:
-            change = update(uploads).where(uploads.c.id == identity).values(size=size, touched=time.time())
+            now = self.files.clock()
+            change = update(uploads).where(uploads.c.id == identity).values(size=size, reserved=size, touched=now)
             if not connection.execute(change).rowcount:
                 raise UploadUnknownError
         with self._guard:
@@ -114,11 +141,13 @@ class Uploads:
                 self._running.popitem(last=False)
 
     def finish(self, identity: str, repository: str, digest: Digest, size: int) -> None:
-        """Turn the session into a blob of its repository, in one transaction."""
+        """Turn the session into a blob of its repository, in one transaction; what it had reserved is settled."""
+        rules = self.rules(repository)
         with self.database.writing() as connection:
             if not connection.execute(delete(uploads).where(uploads.c.id == identity)).rowcount:
                 raise UploadUnknownError
-            record_blob(connection, repository, digest, size)
+            with within_quota(connection, repository, rules):
+                record_blob(connection, repository, digest, size)
 
     def end(self, identity: str) -> None:
         """Forget the session."""
@@ -130,19 +159,31 @@ class Uploads:
             running = self._running.pop(session.id, None)
         return running if running and running.size == session.size else None
 
-    def _sweep(self) -> None:
-        """End sessions idle for a week, and remove files that no session owns."""
+    def sweep(self, idle: float = IDLE_SECONDS) -> int:
+        """End sessions idle for so long, and remove files that no session owns; return how many bytes that freed."""
+        freed = 0
         with self.database.writing() as connection:
-            for identity in connection.scalars(
-                select(uploads.c.id).where(uploads.c.touched < time.time() - IDLE_SECONDS)
-            ).all():
+            last = self.files.clock() - idle
+            for identity in connection.scalars(select(uploads.c.id).where(uploads.c.touched < last)).all():
                 path = self.path(identity)
                 if not path.exists() or is_orphan(path):
                     connection.execute(delete(uploads).where(uploads.c.id == identity))
             live = set(connection.scalars(select(uploads.c.id)))
         for path in self.files.incoming.iterdir():
             if _ID.fullmatch(path.name) and path.name not in live and is_orphan(path):
+                freed += durable.allocated(path)
                 durable.remove(path)
+        return freed
+
+
+def _reserve(connection: Connection, session: Session, least: int, most: int, quota: int) -> int:
+    """Reserve between `least` and `most` bytes for an upload and return how many. Raises QuotaExceededError."""
+    taken = used(connection, session.repository) + reserved(connection, session.repository, besides=session.id)
+    if least > quota - taken or quota <= taken:
+        raise QuotaExceededError(session.repository, quota, taken + max(least, 1))
+    amount = min(most, quota - taken)
+    connection.execute(update(uploads).where(uploads.c.id == session.id).values(reserved=amount))
+    return amount
 
 
 def _cut_back(path: Path, handle: int, size: int) -> None:

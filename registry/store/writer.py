@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Self
 
 from registry.oci.digest import Digest, Hasher
 from registry.store import durable
-from registry.store.faults import DigestMismatchError
+from registry.store.faults import DigestMismatchError, PolicyError
 
 if TYPE_CHECKING:
-    from registry.store.uploads import Uploads
+    from registry.store.uploads import Session, Uploads
 
 SYNC_BYTES = 128 << 20
 """A long upload is made durable in pieces, so that its end is no giant stall."""
@@ -53,14 +53,14 @@ class Running:
 class Writer:
     """Writes at the end of one session, which it holds locked."""
 
-    def __init__(self, uploads: Uploads, identity: str, repository: str, handle: int, running: Running) -> None:
+    def __init__(self, uploads: Uploads, session: Session, handle: int, running: Running) -> None:
         self._uploads = uploads
-        self._id = identity
-        self._repository = repository
+        self._session = session
         self._handle = handle
         self._running = running
         self._synced = self.start = running.size
         """Where this turn began: the session's durable end."""
+        self._reserved = running.size
         os.lseek(handle, self.start, os.SEEK_SET)
 
     @property
@@ -69,7 +69,14 @@ class Writer:
         return self._running.size
 
     def write(self, blocks: Sequence[bytes]) -> None:
-        """Add bytes. Raises OSError; the session then must be discarded."""
+        """Add bytes. Raises OSError: the session must be discarded then; PolicyError: it stays as it was."""
+        wanted = self.size + sum(map(len, blocks))
+        if wanted > self._reserved:
+            try:
+                self._reserved = self._uploads.reserve(self._session, wanted)
+            except PolicyError:
+                self.rewind()
+                raise
         for block in blocks:
             durable.write_all(self._handle, block)
             self._running.add(block)
@@ -79,12 +86,13 @@ class Writer:
     def save(self) -> int:
         """Make what was written durable and return the session's size."""
         self._sync()
-        self._uploads.save(self._id, self._running, self.size)
+        self._uploads.save(self._session.id, self._running, self.size)
         self.close()
         return self.size
 
     def rewind(self) -> None:
         """Forget what this turn wrote."""
+        self._reserved = self.start
         os.ftruncate(self._handle, self.start)
         self.close()
 
@@ -96,17 +104,20 @@ class Writer:
         if running.digest != digest:
             self.discard()
             raise DigestMismatchError(digest, running.digest)
+        self._uploads.rules(self._session.repository)  # refused before the file moves
         files = self._uploads.files
-        durable.publish(self._handle, self._uploads.path(self._id), files.path(digest))
-        self._uploads.finish(self._id, self._repository, digest, running.size)
+        os.fdatasync(self._handle)
+        with files.held(digest):
+            files.publish(self._handle, self._uploads.path(self._session.id), digest)
+            self._uploads.finish(self._session.id, self._session.repository, digest, running.size)
         self.close()
         return running.size
 
     def discard(self) -> None:
         """End the session and free its space at once."""
         try:
-            durable.remove(self._uploads.path(self._id))
-            self._uploads.end(self._id)
+            durable.remove(self._uploads.path(self._session.id))
+            self._uploads.end(self._session.id)
         finally:
             self.close()
 

@@ -24,7 +24,7 @@ from registry.oci.manifest import OCI_MANIFEST
 from registry.server.serve import Running
 from registry.server.settings import Settings
 from registry.server.users import user_line
-from registry.store import durable
+from registry.store import changes, durable
 from registry.store.store import Store
 from tests.conftest import need_root
 from tests.oci_samples import image
@@ -128,7 +128,7 @@ def test_a_blob_is_durable_in_its_file_and_folder_before_the_index_speaks_of_it(
         monkeypatch.setattr(os, "fsync", noted("fsync", os.fsync))
         monkeypatch.setattr(Path, "rename", noted("rename", Path.rename))
         monkeypatch.setattr(durable, "sync_folder", noted("sync folder", durable.sync_folder))
-        monkeypatch.setattr(store._index, "add_blob", noted("row", store._index.add_blob))
+        monkeypatch.setattr(changes, "record_blob", noted("row", changes.record_blob))
         store.put_blob("a", Digest.of(b"x"), [b"x"])
     assert order == ["fsync", "rename", "sync folder", "fsync", "sync folder", "fsync", "row"]
 

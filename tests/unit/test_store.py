@@ -192,7 +192,7 @@ def test_partial_files_of_the_dead_are_swept_and_those_of_the_living_are_not(tmp
 def test_a_store_of_another_version_is_left_alone(tmp_path: Path) -> None:
     Store.open(tmp_path).close()
     with sqlite3.connect(tmp_path / "index.sqlite") as connection:
-        connection.execute("UPDATE facts SET value = '2' WHERE name = 'version'")
+        connection.execute("UPDATE facts SET value = '99' WHERE name = 'version'")
     connection.close()
     with pytest.raises(SiteError) as caught:
         Store.open(tmp_path)
