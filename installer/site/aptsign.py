@@ -64,7 +64,12 @@ def sign_repository(source: ContentSource, store: Store, repository: str, versio
     named = source.resolve(repository, version)
     found = source.manifest(repository, named.digest) if named else None
     if not found:
-        raise MediaError("apt-missing", "the bundle holds no such apt repository", where=f"{repository}:{version}")
+        raise MediaError(
+            "apt-missing",
+            "the bundle holds no such apt repository",
+            where=f"{repository}:{version}",
+            hint="tell whoever made the bundle; nothing of it is used",
+        )
     base = Manifest.parse(*found)
     notes = {**base.annotations, SIGNER: _fingerprint(secret)}
     if _is_signed_form(store, repository, tag, base, notes):
@@ -77,7 +82,12 @@ def sign_repository(source: ContentSource, store: Store, repository: str, versio
             index.append(Descriptor(INDEX_LAYER, Digest.of(signed), len(signed), title))
             store.put_blob(repository, Digest.of(signed), [signed])
     if not index:
-        raise MediaError("apt-release-missing", "the apt artefact has no Release file", where=f"{repository}:{version}")
+        raise MediaError(
+            "apt-release-missing",
+            "the apt artefact has no Release file",
+            where=f"{repository}:{version}",
+            hint="tell whoever made the bundle; nothing of it is used",
+        )
     empty = Digest.of(EMPTY_BYTES)
     store.put_blob(repository, empty, [EMPTY_BYTES])
     data = artifact(base.artifact_type or "", [*_layers(base), *index], notes)
@@ -90,8 +100,9 @@ def _is_signed_form(store: Store, repository: str, tag: str, base: Manifest, not
     found = store.manifest(repository, named.digest) if named else None
     if not found:
         return False
-    signed = Manifest.parse(*found)
-    return _layers(signed)[: len(_layers(base))] == _layers(base) and signed.annotations == notes
+    signed, count = Manifest.parse(*found), len(_layers(base))
+    has_signatures = all(store.has_blob(repository, layer.digest) for layer in _layers(signed)[count:])
+    return _layers(signed)[:count] == _layers(base) and signed.annotations == notes and has_signatures
 
 
 def _fingerprint(secret: Path) -> str:
@@ -108,7 +119,12 @@ def _layers(manifest: Manifest) -> Sequence[Descriptor]:
 def _read(source: ContentSource, repository: str, layer: Descriptor) -> bytes:
     content = source.blob(repository, layer.digest)
     if content is None or layer.size > RELEASE_BYTES:
-        raise MediaError("apt-release-missing", "the Release file is not there or too large", where=repository)
+        raise MediaError(
+            "apt-release-missing",
+            "the Release file is not there or too large",
+            where=repository,
+            hint="tell whoever made the bundle; nothing of it is used",
+        )
     try:
         return content.read(0, layer.size)
     finally:

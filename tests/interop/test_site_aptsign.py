@@ -115,3 +115,11 @@ def test_an_artefact_without_a_release_file_is_refused(tmp_path: Path, key: Path
             aptsign.sign_repository(source, store, REPOSITORY, "1.0.0", key)
         assert caught.value.reference == "apt-release-missing"
         assert store.resolve(REPOSITORY, "1.0.0-site") is None
+
+
+def test_a_signature_that_the_store_lost_is_made_anew(tmp_path: Path, key: Path) -> None:
+    with bundled(tmp_path / "bundle") as source, Store.open(tmp_path / "own") as store:
+        aptsign.sign_repository(source, store, REPOSITORY, "1.0.0", key)
+        next((tmp_path / "own").rglob(Digest.of(in_release(store)).hex)).unlink()
+        aptsign.sign_repository(source, store, REPOSITORY, "1.0.0", key)
+        assert gpgv(tmp_path, key, in_release(store)).stdout == RELEASE
