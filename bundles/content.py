@@ -42,7 +42,12 @@ class BundleContent:
             if artifact.tag is not None:
                 taken = repository.tags.setdefault(artifact.tag, artifact.root)
                 if taken.digest != artifact.root.digest:
-                    raise MediaError("names-collide", "two artefacts would be served by one name", where=artifact.ref)
+                    raise MediaError(
+                        "names-collide",
+                        "two artefacts would be served by one name",
+                        where=artifact.ref,
+                        hint="tell whoever made the bundle; nothing of it is used",
+                    )
             repository.manifests.update(artifact.manifests)
             repository.blobs.update(artifact.blobs)
             repository.absent.update(artifact.absent)

@@ -60,8 +60,18 @@ def carried_lock(archive: Archive) -> Lock:
                     strictjson.loads(archive.read(layers[0].digest, LOCK_BYTES), limit=LOCK_BYTES)
                 )
             except ValueError as error:
-                raise MediaError("lock-invalid", "the carried lock cannot be read", seen=str(error)) from error
-    raise MediaError("lock-missing", "the bundle does not carry its lock", where=str(archive.medium.path))
+                raise MediaError(
+                    "lock-invalid",
+                    "the carried lock cannot be read",
+                    seen=str(error),
+                    hint="tell whoever made the bundle; nothing of it is used",
+                ) from error
+    raise MediaError(
+        "lock-missing",
+        "the bundle does not carry its lock",
+        where=str(archive.medium.path),
+        hint="tell whoever made the bundle; nothing of it is used",
+    )
 
 
 def owners(archive: Archive) -> dict[str, list[str]]:
@@ -113,8 +123,19 @@ def _walk(archive: Archive, root: Descriptor) -> CarriedArtifact:
                 else:
                     absent.add(blob.digest)
     except ValueError as error:
-        raise MediaError("manifest-invalid", "a signed manifest is not usable", where=ref, seen=str(error)) from error
+        raise MediaError(
+            "manifest-invalid",
+            "a signed manifest is not usable",
+            where=ref,
+            seen=str(error),
+            hint="tell whoever made the bundle; nothing of it is used",
+        ) from error
     if root.digest in absent:
-        raise MediaError("manifest-missing", "index.json names a manifest that the bundle has not", where=ref)
+        raise MediaError(
+            "manifest-missing",
+            "index.json names a manifest that the bundle has not",
+            where=ref,
+            hint="tell whoever made the bundle; nothing of it is used",
+        )
     title = root.annotations.get(DESCRIPTION, "")
     return CarriedArtifact(kind, ref, title, repository, tag, root, manifests, blobs, frozenset(absent))

@@ -76,7 +76,12 @@ class ChunkTable(BaseModel):
             if len({entry.name for entry in table.members}) != len(table.members):
                 raise ValueError("a member is listed twice")  # noqa: TRY301
         except (ValueError, ValidationError) as error:
-            raise MediaError("table-invalid", "the chunk table is signed but not usable", seen=str(error)) from error
+            raise MediaError(
+                "table-invalid",
+                "the chunk table is signed but not usable",
+                seen=str(error),
+                hint="tell whoever made the bundle; nothing of it is used",
+            ) from error
         return table
 
 

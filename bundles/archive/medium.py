@@ -33,7 +33,12 @@ class Medium:
         about = os.fstat(self._handle)
         if not stat.S_ISREG(about.st_mode):
             self.close()
-            raise MediaError("not-a-bundle", "a bundle is a regular file", where=str(path))
+            raise MediaError(
+                "not-a-bundle",
+                "a bundle is a regular file",
+                where=str(path),
+                hint="check the path; a bundle is made by: dryport bundle build",
+            )
         self.size = about.st_size
 
     def close(self) -> None:

@@ -126,7 +126,11 @@ class Archive:
     def check_structure(self) -> None:
         """Compare size, head, SHA256SUMS, all headers and paddings with what they must be. Raises MediaError."""
         if [entry.offset for entry in self.table.members] != [member.offset for member in self.layout.blobs]:
-            raise MediaError("table-invalid", "the chunk table is signed but its offsets are not those of its members")
+            raise MediaError(
+                "table-invalid",
+                "the chunk table is signed but its offsets are not those of its members",
+                hint="tell whoever made the bundle; nothing of it is used",
+            )
         if self.medium.size < self.layout.size:
             raise self.medium.truncated(self.layout.size, exact=True)
         if self.medium.size > self.layout.size:
@@ -188,7 +192,12 @@ class Archive:
         """Return a whole small member, proven. Raises MediaError, also if it is absent or larger than `limit`."""
         entry = self.members.get(blob_name(digest))
         if entry is None or entry.size > limit:
-            raise MediaError("manifest-missing", "a manifest is not in the bundle, or too large", where=str(digest))
+            raise MediaError(
+                "manifest-missing",
+                "a manifest is not in the bundle, or too large",
+                where=str(digest),
+                hint="tell whoever made the bundle; nothing of it is used",
+            )
         return b"".join(self.read_chunk(entry, number) for number in range(len(entry.proofs)))
 
     def close(self) -> None:

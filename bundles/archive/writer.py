@@ -200,7 +200,10 @@ class _Builder:
             raise _for(ref, error) from error
         except OSError as error:
             raise DefinitionError(
-                "source-unreadable", f"a source does not give its bytes: {error}", where=self._origin(blob)
+                "source-unreadable",
+                f"a source does not give its bytes: {error}",
+                where=self._origin(blob),
+                hint="see that the source is there and readable, then build again: it goes on where this one stopped",
             ) from error
         if count != blob.size or hasher.digest != blob.digest:
             raise self._changed(blob, f"{hasher.digest}, {count} bytes")

@@ -35,7 +35,12 @@ MINUTES = 30
 def check_builder(platform: str) -> None:
     """Raise UsageError for a platform nobody has a kit for, SiteError if this Python environment cannot build one."""
     if platform not in MACHINES:
-        raise UsageError("kit-platform", f"no kit for {platform}", expected=" or ".join(MACHINES))
+        raise UsageError(
+            "kit-platform",
+            f"no kit for {platform}",
+            expected=" or ".join(MACHINES),
+            hint="dryport kit build --platform linux/amd64",
+        )
     if sys.version_info[:2] != PYTHON:
         raise SiteError(
             "kit-python",

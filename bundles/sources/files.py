@@ -53,7 +53,12 @@ def _file(location: Location, path: Path, media_type: str, pinned: str | None) -
         with path.open("rb") as stream:
             digest, size = Digest.of_stream(stream), stream.tell()
     except OSError as error:
-        raise DefinitionError("source-unreadable", error.strerror or str(error), where=str(path)) from error
+        raise DefinitionError(
+            "source-unreadable",
+            error.strerror or str(error),
+            where=str(path),
+            hint="make it readable, or mend the definition",
+        ) from error
     if pinned not in {None, digest.hex}:
         raise DefinitionError(
             "checksum-mismatch",

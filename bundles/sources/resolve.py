@@ -47,6 +47,7 @@ def lock(definition_path: Path, inputs: Inputs, progress: Progress) -> Lock:
             f"{len(faults)} findings while resolving the definition",
             where=str(definition_path),
             findings=faults,
+            hint="mend what is named here, then lock again: dryport bundle lock",
         )
     return Lock(
         product=definition.product,

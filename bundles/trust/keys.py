@@ -107,7 +107,12 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(_FILE_BYTES)
     except OSError as error:
-        raise UsageError("key-unreadable", error.strerror or str(error), where=str(path)) from error
+        raise UsageError(
+            "key-unreadable",
+            error.strerror or str(error),
+            where=str(path),
+            hint="give a key file that `dryport key new` made, readable by this user",
+        ) from error
 
 
 def _wrong_kind(path: Path) -> UsageError:

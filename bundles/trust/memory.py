@@ -54,7 +54,12 @@ def load(path: Path) -> TrustState | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise SiteError("trust-memory-unreadable", error.strerror or str(error), where=str(path)) from error
+        raise SiteError(
+            "trust-memory-unreadable",
+            error.strerror or str(error),
+            where=str(path),
+            hint="run it as the user whom the home belongs to",
+        ) from error
     try:
         stored = _File.model_validate(strictjson.loads(data, limit=MEMORY_BYTES))
         seen = Digest.of(strictjson.canonical(stored.body.model_dump()))

@@ -72,7 +72,11 @@ def new_root(
     everyone = [*root_keys, *release_keys]
     twice = len({material(public.key) for public in everyone}) != len(everyone)
     if twice:
-        raise UsageError("key-given-twice", "each key has one place, in the root role or in the release role, once")
+        raise UsageError(
+            "key-given-twice",
+            "each key has one place, in the root role or in the release role, once",
+            hint="make a key for each place: dryport key new NAME --out DIR",
+        )
     for role, keys, wanted in (("root", root_keys, threshold), ("release", release_keys, release_threshold)):
         if not 1 <= wanted <= len(keys):
             raise UsageError(
@@ -80,6 +84,7 @@ def new_root(
                 f"the {role} threshold cannot be reached",
                 expected=f"1 to {len(keys)}, the number of {role} keys",
                 seen=str(wanted),
+                hint="give more keys, or a lower threshold",
             )
     release = [public.key.keyid for public in release_keys]
     roles = {name: Role(list(release), release_threshold) for name in ("targets", "snapshot", "timestamp")}

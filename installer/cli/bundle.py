@@ -139,7 +139,12 @@ def sign(
             end_of_day(best_before),
         )
     except ValueError as error:
-        raise UsageError("statement-invalid", str(error), expected="a day to come, as YYYY-MM-DD") from error
+        raise UsageError(
+            "statement-invalid",
+            str(error),
+            expected="a day to come, as YYYY-MM-DD",
+            hint="give --best-before as YYYY-MM-DD, in the future, and a --sequence below 2**53",
+        ) from error
     secret = secret_from(passphrase_file)
     files = sign_release(index, statement, _root_files(roots), [open_signer(key, secret) for key in keys])
     sign_in_place(path, files)
@@ -265,7 +270,11 @@ def _inputs(definition: Path, given: tuple[str, ...]) -> Iterator[Inputs]:
         name, equals, path = item.partition("=")
         if not (name and equals and path) or name in named:
             raise UsageError(
-                "input-malformed", "an input is given once, by name and path", expected="NAME=PATH", seen=item
+                "input-malformed",
+                "an input is given once, by name and path",
+                expected="NAME=PATH",
+                seen=item,
+                hint="give each once: --input NAME=PATH",
             )
         named[name] = Path(path)
     with tempfile.TemporaryDirectory(prefix="dryport-") as scratch:
@@ -278,7 +287,12 @@ def _require_current(definition: Path, locked: str) -> None:
     try:
         seen = str(Digest.of(definition.read_bytes()))
     except OSError as error:
-        raise DefinitionError("definition-unreadable", error.strerror or str(error), where=str(definition)) from error
+        raise DefinitionError(
+            "definition-unreadable",
+            error.strerror or str(error),
+            where=str(definition),
+            hint="name the definition that was locked; docs/definition.md shows one",
+        ) from error
     if seen != locked:
         raise DefinitionError(
             "lock-outdated",
@@ -295,4 +309,9 @@ def _root_files(paths: tuple[Path, ...]) -> list[bytes]:
     try:
         return [file.read_bytes() for file in files]
     except OSError as error:
-        raise UsageError("file-unreadable", error.strerror or str(error), where=str(error.filename)) from error
+        raise UsageError(
+            "file-unreadable",
+            error.strerror or str(error),
+            where=str(error.filename),
+            hint="give the root files, or the folder that holds them: --root DIR",
+        ) from error

@@ -44,7 +44,17 @@ def read_password(path: Path) -> str:
         with path.open("rb") as file:
             line = file.readline(PASSWORD_BYTES).rstrip(b"\r\n").decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("file-unreadable", str(error), where=str(path)) from error
+        raise UsageError(
+            "file-unreadable",
+            str(error),
+            where=str(path),
+            hint="give a text file that this user can read: --password-file FILE",
+        ) from error
     if not line:
-        raise UsageError("password-empty", "the first line of the password file is empty", where=str(path))
+        raise UsageError(
+            "password-empty",
+            "the first line of the password file is empty",
+            where=str(path),
+            hint="write the password into its first line",
+        )
     return line

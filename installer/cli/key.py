@@ -136,7 +136,12 @@ def _writing(path: Path) -> Iterator[None]:
 def _first_line(file: Path) -> bytes:
     line = _read(file).split(b"\n", 1)[0].rstrip(b"\r")
     if not line:
-        raise UsageError("passphrase-empty", "the first line of the passphrase file is empty", where=str(file))
+        raise UsageError(
+            "passphrase-empty",
+            "the first line of the passphrase file is empty",
+            where=str(file),
+            hint="write the passphrase into its first line",
+        )
     return line
 
 
@@ -145,7 +150,9 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(1 << 20)  # more than the largest root, so that a larger one is refused as such
     except OSError as error:
-        raise UsageError("file-unreadable", error.strerror or str(error), where=str(path)) from error
+        raise UsageError(
+            "file-unreadable", error.strerror or str(error), where=str(path), hint="give a file that this user can read"
+        ) from error
 
 
 def _print(seen: Ceremony, path: Path, *, as_json: bool) -> None:

@@ -84,14 +84,29 @@ def _read(remote: RemoteRegistry, repository: str, tag: str) -> tuple[str, Pack]
     named = remote.resolve(repository, tag)
     data = remote.manifest(repository, named.digest) if named else None
     if named is None or data is None:
-        raise RemoteError("pack-missing", "the registry lists a pack that it does not have", where=where)
+        raise RemoteError(
+            "pack-missing",
+            "the registry lists a pack that it does not have",
+            where=where,
+            hint="push it again from its source, or import the bundle again",
+        )
     try:
         manifest = Manifest.parse(*data)
     except ValueError as error:
-        raise RemoteError("manifest-invalid", str(error), where=where) from error
+        raise RemoteError(
+            "manifest-invalid",
+            str(error),
+            where=where,
+            hint="push it again from its source, or import the bundle again",
+        ) from error
     layers = [blob for blob in manifest.blobs if blob.annotations.get(TITLE, "").endswith(".tar.gz")]
     if len(layers) != 1:
-        raise RemoteError("pack-form", "a pack is one layer titled NAME-VERSION.tar.gz", where=where)
+        raise RemoteError(
+            "pack-form",
+            "a pack is one layer titled NAME-VERSION.tar.gz",
+            where=where,
+            hint="push it again from its source, or import the bundle again",
+        )
     read = read_archive(io.BytesIO(remote.blob_bytes(repository, layers[0], PACK_BYTES)), where)
     if (read.metadata.repository, read.metadata.tag) != (repository, tag):
         raise RemoteError(
@@ -99,6 +114,7 @@ def _read(remote: RemoteRegistry, repository: str, tag: str) -> tuple[str, Pack]
             "a pack is served under another name or version than its own",
             where=where,
             seen=read.metadata.title,
+            hint="push it again under its own name and version",
         )
     return str(named.digest), read
 

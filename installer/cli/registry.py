@@ -82,7 +82,9 @@ def _from_options(given: Mapping[str, object], bundles: Sequence[Mapping[str, ob
     try:
         return ServeConfig.model_validate({**given, "bundles": bundles})
     except ValidationError as error:
-        raise UsageError("listen-malformed", error.errors()[0]["msg"], expected="HOST:PORT") from error
+        raise UsageError(
+            "listen-malformed", error.errors()[0]["msg"], expected="HOST:PORT", hint="--listen 127.0.0.1:5000"
+        ) from error
 
 
 def _say_ready(console: Console, url: str, served: Served) -> None:
@@ -121,7 +123,11 @@ def add(*, name: str, users: Path, password_file: Path, grants: tuple[str, ...],
         durable.replace(users, "".join(f"{one}\n" for one in [*kept, line]).encode(), mode)
     except (OSError, UnicodeDecodeError) as error:
         raise SiteError(
-            "users-unwritable", "the users file cannot be changed", where=str(users), seen=str(error)
+            "users-unwritable",
+            "the users file cannot be changed",
+            where=str(users),
+            seen=str(error),
+            hint="run it as the user whom the file belongs to, or name another --users",
         ) from error
     word = "changed" if len(kept) < len(lines) else "added"
     value = {"name": name, "users": str(users), "grants": list(grants), word: True}
@@ -160,6 +166,7 @@ def import_(
             "options-mixed",
             "--ca, --user and --password-file are for a registry; --home, --root and --fingerprint are for a bundle",
             where=source,
+            hint="leave out those that do not belong to this source",
         )
     with Store.open(folder) as store:
         if is_remote:

@@ -96,7 +96,11 @@ def enrol(site_file: Path, given: tuple[str, ...], replaced: tuple[str, ...], ho
     hosts = BareMetal(declared).hosts()
     confirmed = keys.confirmations(given, hosts)
     if unknown := sorted(set(replaced) - {host.name for host in hosts}):
-        raise UsageError("host-unknown", f"no host of this site: {', '.join(unknown)}")
+        raise UsageError(
+            "host-unknown",
+            f"no host of this site: {', '.join(unknown)}",
+            hint="give names of hosts as site.yaml has them",
+        )
     with opened.locked():
         rows = [_enrol(console, opened, host, confirmed.get(host.name, ()), host.name in replaced) for host in hosts]
     refusal = _unconfirmed(site_file, rows)
@@ -146,6 +150,7 @@ def open_site(site_file: Path, home: Path | None) -> tuple[Declared, Home]:
             where=str(opened.path),
             expected=declared.site.name,
             seen=opened.identity.name,
+            hint="give the home of this site: --home DIR, or home: in site.yaml",
         )
     return declared, opened
 
@@ -161,17 +166,31 @@ def _root_bytes(root: Path | None, bundle: Path | None) -> bytes:
     from bundles.archive.reader import read_head  # noqa: PLC0415 - as above
 
     if (root is None) == (bundle is None):
-        raise UsageError("root-missing", "give either --root or --bundle")
+        raise UsageError(
+            "root-missing",
+            "give either --root or --bundle",
+            hint="give --root 1.root.json, or --bundle with a signed bundle",
+        )
     if bundle is not None:
         with read_head(bundle) as head:
             first = head.region.get("metadata/1.root.json")
         if first is None:
-            raise UsageError("root-missing", "the bundle carries no root", where=str(bundle))
+            raise UsageError(
+                "root-missing",
+                "the bundle carries no root",
+                where=str(bundle),
+                hint="give --root 1.root.json, or --bundle with a signed bundle",
+            )
         return first
     try:
         return root.read_bytes() if root else b""
     except OSError as error:
-        raise UsageError("root-unreadable", str(error), where=str(root)) from error
+        raise UsageError(
+            "root-unreadable",
+            str(error),
+            where=str(root),
+            hint="give the root file that this user can read: --root 1.root.json",
+        ) from error
 
 
 def _digest(text: str) -> Digest:
@@ -179,7 +198,11 @@ def _digest(text: str) -> Digest:
         return Digest.parse(text)
     except ValueError as error:
         raise UsageError(
-            "fingerprint-malformed", str(error), expected="sha256: and 64 hexadecimal digits", seen=text[:100]
+            "fingerprint-malformed",
+            str(error),
+            expected="sha256: and 64 hexadecimal digits",
+            seen=text[:100],
+            hint="copy it from the paper: --fingerprint sha256:...",
         ) from error
 
 

@@ -55,10 +55,22 @@ def trust_state(home: Path | None, first_root: Path | None, fingerprint: str | N
                 data = file.read(1 << 20)  # more than the largest root, so that a larger one is refused as such
             digest = Digest.parse(fingerprint)
         except OSError as error:
-            raise UsageError("file-unreadable", error.strerror or str(error), where=str(first_root)) from error
+            raise UsageError(
+                "file-unreadable",
+                error.strerror or str(error),
+                where=str(first_root),
+                hint="give the root file that this user can read: --root 1.root.json",
+            ) from error
         except ValueError as error:
-            raise UsageError("fingerprint-malformed", str(error), expected="sha256:<64 hex digits>") from error
+            raise UsageError(
+                "fingerprint-malformed",
+                str(error),
+                expected="sha256:<64 hex digits>",
+                hint="copy it from the paper: --fingerprint sha256:...",
+            ) from error
         return TrustState.begin(data, digest)
     if home is None and first_root is None and fingerprint is None:
         return None
-    raise UsageError("trust-ambiguous", "give either --home, or --root together with --fingerprint")
+    raise UsageError(
+        "trust-ambiguous", "give either --home, or --root together with --fingerprint", hint="leave out one of both"
+    )

@@ -119,6 +119,7 @@ def confirmations(texts: Sequence[str], hosts: Sequence[Host]) -> Mapping[str, t
                 "not a fingerprint of a host of this site",
                 seen=text,
                 expected="HOST=SHA256:... with a host of: " + ", ".join(sorted(known)),
+                hint="read it at the host's console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
             )
         found[name] = (*found.get(name, ()), print_)
     return found

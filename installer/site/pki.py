@@ -78,7 +78,12 @@ class Authority:
                 "ca-missing", f"the site CA cannot be read: {error}", where=str(folder), hint="dryport site init"
             ) from error
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
-            raise SiteError("ca-damaged", "the site CA's key is not its certificate's", where=str(folder))
+            raise SiteError(
+                "ca-damaged",
+                "the site CA's key is not its certificate's",
+                where=str(folder),
+                hint="restore the home from a backup",
+            )
         return cls(folder, site.domain, certificate, key)
 
     @property
@@ -194,7 +199,7 @@ def _key(path: Path) -> ec.EllipticCurvePrivateKey:
         durable.create(path, data, 0o600)
     key = serialization.load_pem_private_key(path.read_bytes(), None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise SiteError("ca-damaged", "not a P-256 key", where=str(path))
+        raise SiteError("ca-damaged", "not a P-256 key", where=str(path), hint="restore the home from a backup")
     return key
 
 

@@ -160,7 +160,10 @@ class PrivateApt:
         ]
         if not dates:
             raise RemoteError(
-                "apt-release-undated", "no release file states its date", where=str(self.folder / "lists")
+                "apt-release-undated",
+                "no release file states its date",
+                where=str(self.folder / "lists"),
+                hint="ask whoever runs the package server for a dated Release file",
             )
         return max(dates)
 
@@ -178,7 +181,10 @@ def _choice(line: str) -> Choice:
     found = _LINE.fullmatch(line)
     if not found:
         raise RemoteError(
-            "apt-answer-unknown", "apt answered in words dryport does not know", seen=line.rpartition("@")[2]
+            "apt-answer-unknown",
+            "apt answered in words dryport does not know",
+            seen=line.rpartition("@")[2],
+            hint="report it with the version of apt: apt-get --version",
         )
     algorithm, _, hexed = found["hash"].partition(":")
     name, version = unquote(found["file"]), unquote(found["version"])
