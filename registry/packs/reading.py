@@ -1,7 +1,7 @@
 """Packs read from a folder or from their tar.gz, bounded; nothing is ever unpacked to a disk.
 
 In an archive the pack lies below one folder of any name, as the field writes it, or at the top. Of the members only
-`pack.json` and `values.yaml` are kept; names, links and modes in the archive never become paths.
+`pack.json`, `values.yaml` and what the caller names are kept; names, links and modes in it never become paths.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import tarfile
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
@@ -46,17 +46,29 @@ def read_folder(folder: Path) -> Pack:
 
 def read_archive(stream: BinaryIO, where: str, limits: Limits = LIMITS) -> Pack:
     """Return the pack in a tar.gz. Raises DefinitionError for anything that is none, or costs more than `limits`."""
+    return read_book(stream, where, {}, limits)[0]
+
+
+def read_book(
+    stream: BinaryIO, where: str, also: Mapping[str, int], limits: Limits = LIMITS
+) -> tuple[Pack, dict[str, bytes]]:
+    """Return the pack in a tar.gz with its values and the files of `also`, each up to that many bytes.
+
+    Raises DefinitionError as `read_archive` does.
+    """
     try:
         with gzip.GzipFile(fileobj=stream, mode="rb") as plain:
-            files = _members(cast("BinaryIO", _Bounded(cast("BinaryIO", plain), limits)), limits)
+            files = _members(cast("BinaryIO", _Bounded(cast("BinaryIO", plain), limits)), limits, {**also, **_KEPT})
     except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, OverflowError, RecursionError) as error:
         raise DefinitionError(
             "pack-archive-invalid", str(error) or type(error).__name__, where=where, hint="archive the pack again"
         ) from error
-    return _pack(files, lambda name: files[name] or b"", where)
+    pack = _pack(files, lambda name: files[name] or b"", where)
+    kept = {name: data for name, data in files.items() if data is not None and len(data) <= also.get(name, len(data))}
+    return pack, kept
 
 
-def _members(plain: BinaryIO, limits: Limits) -> dict[str, bytes | None]:
+def _members(plain: BinaryIO, limits: Limits, kept: Mapping[str, int]) -> dict[str, bytes | None]:
     """Return the names below the one top folder, with the bytes of the files that are kept."""
     found: dict[PurePosixPath, bytes | None] = {}
     with tarfile.open(fileobj=plain, mode="r:", errorlevel=2) as tar:
@@ -70,7 +82,7 @@ def _members(plain: BinaryIO, limits: Limits) -> dict[str, bytes | None]:
                 continue
             if path in found:
                 raise ValueError(f"a name occurs twice: {info.name!r}")
-            limit = _KEPT.get(path.name) if len(path.parts) <= 2 else None  # noqa: PLR2004 - folder/name
+            limit = kept.get(path.name) if len(path.parts) <= 2 else None  # noqa: PLR2004 - folder/name
             reader = tar.extractfile(info) if limit else None
             found[path] = reader.read(min(info.size, (limit or 0) + 1)) if reader else None
     tops = {path.parts[0] for path in found if len(path.parts) > 1}
