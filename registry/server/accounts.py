@@ -6,6 +6,7 @@ registry and its command keep; the audit log lies there too. All of them are rep
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,12 +15,12 @@ from typing import Protocol
 
 from registry.errors import SiteError
 from registry.oci import strictjson
-from registry.server.robots import NOROBOT, Robots
+from registry.server.robots import NOROBOT, Robot, Robots
 from registry.server.tokens import Issuer, new_key
-from registry.server.users import ROBOT, Grant, User, Users
+from registry.server.users import ROBOT, Grant, Users
 from registry.store import durable
 
-ROBOTS, VOID, KEY, AUDIT = "robots", "void", "token.key", "audit"
+ROBOTS, VOID, KEY = "robots", "void", "token.key"
 Stamp = tuple[int, int, int] | None
 
 
@@ -95,7 +96,11 @@ class Accounts:
 
     def is_robot(self, account: Account) -> bool:
         """Say whether checking this account's secret is quick."""
-        return not isinstance(account, User)
+        return isinstance(account, Robot)
+
+    def seconds_left(self, account: Account, now: float) -> float:
+        """Return how long this account lasts."""
+        return account.expires.timestamp() - now if isinstance(account, Robot) else math.inf
 
     def void_before(self, name: str) -> int:
         """Return the second before which this one's tokens were given out in vain."""

@@ -15,7 +15,7 @@ from registry.content import ContentSource
 from registry.errors import DryportError
 from registry.oci.reference import repository_name
 from registry.server.answers import Answers, Kept
-from registry.server.auth import CHALLENGE, Access, Identity, refusal
+from registry.server.auth import Identity, LoginRefusal, access_of, refusal
 from registry.server.context import READ_ONLY, Call, Registry
 from registry.server.exchange import (
     Answer,
@@ -29,11 +29,13 @@ from registry.server.exchange import (
     reply,
 )
 from registry.server.forbidden import refusal_of
-from registry.server.routes import NAME, Match, Permission, Route, match
+from registry.server.limits import Gate, address_of
+from registry.server.routes import NAME, ROUTES, Match, Permission, Route, match
 from registry.server.settings import Settings
 from registry.server.sources import Sources
 from registry.server.threads import Threads
 from registry.server.upstream import origin
+from registry.server.watch import Sight, watch_of
 from registry.server.wire import Refusal, warning
 from registry.store.faults import PolicyError
 from registry.store.store import Store
@@ -44,6 +46,9 @@ _SPECIAL = frozenset(
     (b"if-none-match", b"if-match", b"range", b"expect", b"content-length", b"transfer-encoding", b"upgrade", b"cookie")
 )
 """Headers whose requests are never answered from memory."""
+_LOOSE = frozenset({Permission.NONE, Permission.LOGIN})
+MEMORY = "GET from memory"
+"""What answers from memory are counted as."""
 API_VERSION = {"Docker-Distribution-API-Version": "registry/2.0"}
 
 
@@ -53,21 +58,27 @@ class Application:
     def __init__(self, settings: Settings, store: Store | None, mounts: Sequence[ContentSource]) -> None:
         threads = Threads()
         sources = Sources([*([store] if store else []), *mounts])
-        self._registry = Registry(settings, store, sources, threads)
+        self._access = access_of(settings, threads)
+        self._gate = Gate(settings.limits)
+        self._watch = watch_of(settings, threads, [*(str(route) for route in ROUTES), MEMORY])
+        self._registry = Registry(settings, store, sources, threads, self._access, self._watch)
         self._answers = Answers(store.version if store else lambda: 0)
-        self._access = Access(settings.users, threads, anonymous_pull=settings.anonymous_pull)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
         request = Request(scope["method"], "", {}, {}, receive)
+        sight = Sight()
         try:
             request = Request.of(scope, receive)
-            answer = await self._answer(request)
+            answer = await self._answer(request, sight)
+            await self._watch.done(sight, request, answer)
         except DisconnectedError:
+            self._watch.over(sight, request, None)
             return
         except Refusal as error:
+            self._watch.refused(sight, request, error)
             answer = Answer.of(error)
         except PolicyError as error:
             answer = Answer.of(refusal_of(error))
@@ -77,7 +88,9 @@ class Application:
         try:
             await reply(request, answer, send, self._registry.threads)
         except DamagedError as error:
-            await reply(request, _failed(request, error), send, self._registry.threads)
+            answer = _failed(request, error)
+            await reply(request, answer, send, self._registry.threads)
+        self._watch.over(sight, request, answer)
 
     def at_once(self, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Kept | None:
         """Return the answer to a GET or HEAD that needs no work at all; None says nothing about what comes of it.
@@ -97,7 +110,10 @@ class Application:
             identity = self._access.recall(given)
         except DryportError:
             return None
-        return kept if identity and identity.may(kept.permission, kept.repository) else None
+        if identity is None or not identity.may(kept.permission, kept.repository) or self._gate.is_on:
+            return None  # limits are judged where a refusal can be told
+        self._watch.metrics.request(MEMORY, HTTPStatus.OK, 0)
+        return kept
 
     def _keep(self, request: Request, route: Route, repository: str, answer: Answer, version: int) -> None:
         """Keep an answer that is the same for everybody who may ask for it."""
@@ -112,22 +128,23 @@ class Application:
                 version=version,
             )
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _answer(self, request: Request, sight: Sight) -> Answer:
         found = match(request.path)
         if found is None:
             raise Refusal("UNSUPPORTED", "there is no such path", status=404)
         route = found.routes.get(request.method)
         if route is None:
             raise Refusal("UNSUPPORTED", "the method is not allowed", headers={"Allow": ", ".join(found.routes)})
-        identity = await self._identify(route, request)
-        repository = _repository(found)
+        sight.route, sight.event, sight.reference = str(route), route.event, found.argument
+        identity = await self._identify(found, route, request, sight)
+        repository = sight.repository = _repository(found)
         namespace = request.asked("ns") if route.permission is Permission.PULL else None
         upstream = origin(namespace, repository)
         is_there = self._registry.sources.has_repository
         if upstream and identity.may("pull", upstream) and await self._registry.threads.keep(is_there, upstream):
             repository = upstream
-        if repository and not identity.may(route.permission.value, repository):
-            raise refusal("credentials are required") if not identity.name else Refusal("DENIED", "this is not allowed")
+        if route.permission not in _LOOSE and not identity.may(route.permission.value, repository):
+            raise self._denied(identity, route, repository)
         call = Call(self._registry, request, identity, repository, found.argument)
         if route.permission in (Permission.PUSH, Permission.DELETE):
             _ = call.store  # refused here, whatever the handler looks at first
@@ -140,13 +157,33 @@ class Application:
         if request.path == "/v2/" and self._registry.settings.read_only:
             answer.headers |= warning(READ_ONLY)
         if request.path == "/v2/" and self._access.is_open:
-            answer.headers |= CHALLENGE  # so that a client that wants to push knows how to log in
+            answer.headers |= self._access.challenge()  # so that a client that wants to push knows how to log in
         return answer
 
-    async def _identify(self, route: Route, request: Request) -> Identity:
+    async def _identify(self, found: Match, route: Route, request: Request, sight: Sight) -> Identity:
+        sight.origin = address_of(request.peer, request.headers.get("x-forwarded-for"), self._registry.settings.limits)
+        self._gate.admit_address(sight.origin)
         if route.permission is Permission.NONE:
             return Identity("", ())
-        return await self._access.identify(request.headers)
+        try:
+            identity = await self._access.identify(request.headers, request.certificate, sight.origin)
+        except LoginRefusal as error:
+            if request.path.startswith("/v2/"):
+                error.headers |= self._access.challenge(route.scope(found.repository))
+            raise
+        sight.user = identity.name
+        self._gate.admit_identity(identity.name)
+        return identity
+
+    def _denied(self, identity: Identity, route: Route, repository: str) -> Refusal:
+        """Return the refusal of what no grant allows: whether it exists is no part of it."""
+        may_ask = identity.narrowed is not None and identity.may_with_another_token(route.permission.value, repository)
+        if identity.name and not may_ask:
+            return Refusal("DENIED", "this is not allowed")
+        found = refusal("credentials are required" if not may_ask else "the token is for something else")
+        if repository:
+            found.headers |= self._access.challenge(route.scope(repository), "insufficient_scope" if may_ask else "")
+        return found
 
 
 def _repository(found: Match) -> str:

@@ -21,10 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.server.accounts import Account, Accounts
-from registry.server.limits import Buckets, Rate
+from registry.server.limits import Buckets, Rate, too_many
+from registry.server.settings import Settings
 from registry.server.threads import Threads
 from registry.server.tokens import CATALOG, SKEW_SECONDS, Issuer, Kind, Scope
-from registry.server.users import Grant
+from registry.server.users import Grant, User
 from registry.server.wire import Refusal
 
 REMEMBER_SECONDS = 300.0
@@ -117,7 +118,8 @@ class Access:
         else:
             generation = self._generation
             account = await self.login(*_basic(scheme, value), origin)
-            identity, seconds = self.granted(account), REMEMBER_SECONDS
+            left = self._accounts.seconds_left(account, time.time())
+            identity, seconds = self.granted(account), min(REMEMBER_SECONDS, left)
             if generation != self._accounts.generation:
                 return identity  # right until now: the next request is judged by the new files
         self._remember(mark, identity, time.monotonic() + seconds)
@@ -150,8 +152,13 @@ class Access:
             self._failures.give_back(origin)
         return found
 
-    def known(self, name: str) -> Account | None:
-        """Return a user as the files have it now; for a session or a token that proved the password before."""
+    def known(self, name: str) -> User | None:
+        """Return a user as the users file has it now; for a session that proved the password before."""
+        self._refresh()
+        return self._accounts.users.named(name)
+
+    def account(self, name: str) -> Account | None:
+        """Return who has this name now: a user, or a robot whose time is not up."""
         self._refresh()
         return self._accounts.named(name, time.time())
 
@@ -208,7 +215,8 @@ class Access:
                 actions = frozenset({"pull"}) if is_catalog else scope.actions
                 narrowed[name] = narrowed.get(name, frozenset()) | actions
         known = self.granted(account)
-        return Identity(known.name, known.grants, narrowed), expires + SKEW_SECONDS - time.time()
+        left = self._accounts.seconds_left(account, time.time()) if account else REMEMBER_SECONDS
+        return Identity(known.name, known.grants, narrowed), min(expires + SKEW_SECONDS - time.time(), left)
 
     def _subject(self, kind: Kind, token: str) -> tuple[Account | None, Sequence[Scope], int]:
         issuer = self.issuer
@@ -218,7 +226,7 @@ class Access:
             claims = issuer.read(kind, token, time.time())
         except ValueError as error:
             raise refusal("the token is not valid", "?") from error
-        account = self.known(claims.subject) if claims.subject else None
+        account = self.account(claims.subject) if claims.subject else None
         is_void = claims.issued < self._accounts.void_before(claims.subject)
         if claims.mark != (account.mark if account else "") or is_void or (not account and not self.is_open):
             raise refusal("the token is not valid any more", claims.subject)
@@ -250,6 +258,18 @@ class Access:
                 self._known.clear()
 
 
+def access_of(settings: Settings, threads: Threads) -> Access:
+    """Return who decides who asks. Raises SiteError for users or an access folder that cannot be used."""
+    return Access(
+        settings.users,
+        threads,
+        anonymous_pull=settings.anonymous_pull,
+        folder=settings.access,
+        realm=f"{settings.external_url}/token" if settings.external_url else None,
+        failures=settings.limits.failures,
+    )
+
+
 class LoginRefusal(Refusal):
     """A 401; `tried` names who could not come in, `?` if that cannot be known, nothing if nobody tried."""
 
@@ -261,12 +281,6 @@ class LoginRefusal(Refusal):
 def refusal(message: str, tried: str = "") -> LoginRefusal:
     """Return the 401 that asks for credentials."""
     return LoginRefusal(message, tried)
-
-
-def too_many(wait: float) -> Refusal:
-    """Return the 429 that says when to come again."""
-    headers = {"Retry-After": str(int(wait) + 1)}
-    return Refusal("TOOMANYREQUESTS", "too many requests; come again later", headers=headers)
 
 
 def _basic(scheme: str, value: str) -> tuple[str, str]:

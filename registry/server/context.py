@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from registry.oci.digest import Digest
-from registry.server.auth import Identity
+from registry.server.auth import Access, Identity
 from registry.server.exchange import Request
 from registry.server.settings import Settings
 from registry.server.sources import Sources
 from registry.server.threads import Threads
+from registry.server.watch import Watch
 from registry.server.wire import Refusal, warning
 from registry.store.store import Store
 
@@ -24,6 +25,8 @@ class Registry:
     store: Store | None
     sources: Sources
     threads: Threads
+    access: Access
+    watch: Watch
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,13 @@ async def ready(call: Call) -> Answer:
     return Answer(200 if is_ready else 503, dict(_TEXT), b"ok\n" if is_ready else b"the store does not answer\n")
 
 
+async def metrics(call: Call) -> Answer:
+    """Give the server's counters to Prometheus."""
+    headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8", "Cache-Control": "no-store"}
+    text = await call.registry.threads.keep(call.registry.watch.metrics.text)
+    return Answer(200, headers, text.encode())
+
+
 async def version(call: Call) -> Answer:  # noqa: ARG001
     """OCI dist-spec: end-1."""
     return Answer(200, {"Content-Type": "application/json"}, b"{}")

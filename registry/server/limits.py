@@ -7,8 +7,11 @@ bucket that was idle longest is forgotten. Each server process counts for itself
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
+
+from registry.server.wire import Refusal
 
 KEPT = 20_000
 
@@ -75,7 +78,31 @@ class Buckets:
         return min(float(burst), level + max(now - then, 0) * self._rate.per_second)
 
 
-def origin(peer: str, forwarded: str | None, limits: Limits) -> str:
+class Gate:
+    """Admits requests, or tells when to come again. Raises Refusal (429)."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._identities, self._addresses = Buckets(limits.identity), Buckets(limits.address)
+        self.is_on = limits.identity.is_on or limits.address.is_on
+
+    def admit_address(self, address: str) -> None:
+        """Let in one request from an address."""
+        if address and (wait := self._addresses.take(address, time.monotonic())):
+            raise too_many(wait)
+
+    def admit_identity(self, name: str) -> None:
+        """Let in one request of somebody who is known."""
+        if name and (wait := self._identities.take(name, time.monotonic())):
+            raise too_many(wait)
+
+
+def too_many(wait: float) -> Refusal:
+    """Return the 429 that says when to come again."""
+    headers = {"Retry-After": str(int(wait) + 1)}
+    return Refusal("TOOMANYREQUESTS", "too many requests; come again later", headers=headers)
+
+
+def address_of(peer: str, forwarded: str | None, limits: Limits) -> str:
     """Return the address that a request counts for; empty if it is not limited by address."""
     if peer in limits.proxies and forwarded:
         peer = forwarded.rpartition(",")[2].strip()

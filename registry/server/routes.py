@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from registry.server import blobs, files, health, listings, manifests, uploads
+from registry.server import blobs, files, health, listings, login, manifests, uploads
 from registry.server.context import Call
 from registry.server.exchange import Answer
+from registry.server.tokens import CATALOG
 
 Handler = Callable[[Call], Awaitable[Answer]]
 NAME = "{name}"
@@ -23,12 +24,15 @@ class Permission(Enum):
     """What a route demands."""
 
     NONE = "none"
-    """Anybody: health alone."""
+    """Anybody: health, and where tokens are given out, which asks for itself."""
     LOGIN = "login"
     """Anybody who may pull at all; the handler shows only what the caller may pull."""
     PULL = "pull"
-    PUSH = "push"
+    PUSH = "create"
+    """To add content; who may move a tag that is there is asked when there is one."""
     DELETE = "delete"
+    METRICS = "metrics"
+    """To read the server's counters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +43,43 @@ class Route:
     path: str
     permission: Permission
     handler: Handler
+    event: str = ""
+    """What a success is called in the audit log; empty for what changes nothing."""
     is_shared: bool = False
     """Whether a good answer is the same for everybody who may ask."""
+
+    def scope(self, repository: str) -> str:
+        """Return what a client has to ask a token for, to be let through here; nothing where any token will do."""
+        if self.handler is listings.catalog:
+            return f"{CATALOG}:*"
+        words = {Permission.PULL: "pull", Permission.PUSH: "pull,push", Permission.DELETE: "delete"}
+        if self.permission not in words or '"' in repository or "\\" in repository:
+            return ""
+        return f"repository:{repository}:{words[self.permission]}"
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
 
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/livez", Permission.NONE, health.alive),
     Route("GET", "/readyz", Permission.NONE, health.ready),
+    Route("GET", "/metrics", Permission.METRICS, health.metrics),
+    Route("GET", "/token", Permission.NONE, login.get),
+    Route("POST", "/token", Permission.NONE, login.post),
+    Route("GET", "/token/keys", Permission.NONE, login.keys),
     Route("GET", "/v2/", Permission.LOGIN, health.version),  # end-1
     Route("GET", "/v2/_catalog", Permission.LOGIN, listings.catalog),
     Route("GET", "/v2/{name}/blobs/{digest}", Permission.PULL, blobs.get),  # end-2
-    Route("DELETE", "/v2/{name}/blobs/{digest}", Permission.DELETE, blobs.delete),  # end-10
+    Route("DELETE", "/v2/{name}/blobs/{digest}", Permission.DELETE, blobs.delete, "blob.delete"),  # end-10
     Route("GET", "/v2/{name}/manifests/{reference}", Permission.PULL, manifests.get, is_shared=True),  # end-3
-    Route("PUT", "/v2/{name}/manifests/{reference}", Permission.PUSH, manifests.put),  # end-7
-    Route("DELETE", "/v2/{name}/manifests/{reference}", Permission.DELETE, manifests.delete),  # end-9
-    Route("POST", "/v2/{name}/blobs/uploads/", Permission.PUSH, uploads.begin),  # end-4, end-11
+    Route("PUT", "/v2/{name}/manifests/{reference}", Permission.PUSH, manifests.put, "manifest.put"),  # end-7
+    Route(
+        "DELETE", "/v2/{name}/manifests/{reference}", Permission.DELETE, manifests.delete, "manifest.delete"
+    ),  # end-9
+    Route("POST", "/v2/{name}/blobs/uploads/", Permission.PUSH, uploads.begin, "blob.put"),  # end-4, end-11
     Route("PATCH", "/v2/{name}/blobs/uploads/{id}", Permission.PUSH, uploads.append),  # end-5
-    Route("PUT", "/v2/{name}/blobs/uploads/{id}", Permission.PUSH, uploads.close),  # end-6
+    Route("PUT", "/v2/{name}/blobs/uploads/{id}", Permission.PUSH, uploads.close, "blob.put"),  # end-6
     Route("GET", "/v2/{name}/blobs/uploads/{id}", Permission.PUSH, uploads.status),  # end-13
     Route("DELETE", "/v2/{name}/blobs/uploads/{id}", Permission.PUSH, uploads.cancel),  # end-14
     Route("GET", "/v2/{name}/tags/list", Permission.PULL, listings.tags, is_shared=True),  # end-8

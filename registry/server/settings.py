@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from registry.errors import UsageError
+from registry.server.limits import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,23 @@ class Settings:
     least_chunk: int = 0
     """What clients that send chunks are asked to send at once (each chunk costs a sync of the disk); 0 asks nothing."""
 
+    access: Path | None = None
+    """Folder of robots, the tokens' key and the audit log; without it there is none of the three."""
+    external_url: str | None = None
+    """Under which address clients reach this registry; given, they are told to use tokens."""
+    client_ca: Path | None = None
+    """Who signs the certificates by which clients may log in."""
+    limits: Limits = field(default_factory=Limits)
+
     def __post_init__(self) -> None:
+        if self.client_ca is not None and self.certificate is None:
+            raise UsageError("tls-incomplete", "certificates of clients need TLS", hint="give certificate and key")
+        if self.external_url is not None and not _is_origin(self.external_url):
+            raise UsageError(
+                "external-url-invalid",
+                "the address for clients is https://HOST[:PORT], nothing behind it",
+                seen=self.external_url[:200],
+            )
         if (self.certificate is None) != (self.key is None):
             raise UsageError("tls-incomplete", "a certificate and its key belong together", hint="give both, or none")
         if self.certificate is None and not _is_loopback(self.host):
@@ -35,6 +53,17 @@ class Settings:
                 where=self.host,
                 hint="give --certificate and --key, or listen on 127.0.0.1",
             )
+
+
+def _is_origin(url: str) -> bool:
+    """Say whether a URL is an origin over HTTPS; on this machine plain HTTP will do."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or ""))
+    return is_safe and bool(parts.hostname) and url == f"{parts.scheme}://{parts.netloc}" and "@" not in parts.netloc
 
 
 def _is_loopback(host: str) -> bool:
