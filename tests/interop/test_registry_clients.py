@@ -2,69 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from registry.oci.digest import Digest
 from registry.oci.manifest import DOCKER_MANIFEST
-from registry.server.serve import Running
-from registry.server.settings import Settings
-from registry.server.users import user_line
-from registry.store.store import Store
-from tests.authority import Authority
 from tests.conftest import need, need_root
+from tests.interop.registry_site import Site, run, served
 from tests.lab import podman
 from tests.oci_samples import Image, image
-
-PASSWORD = "correct horse"
-
-
-@dataclass(frozen=True)
-class Site:
-    """A registry over TLS, and what a client needs to reach it."""
-
-    folder: Path
-    store: Store
-    address: str
-    certificates: Path
-    login: Path
-    stranger: Path
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    authority = Authority(tmp_path)
-    server = authority.issue("127.0.0.1")
-    users = tmp_path / "users"
-    users.write_text(user_line("pusher", PASSWORD, ["pull,push:team/*"]) + "\n")
-    certificates = tmp_path / "certs.d"
-    certificates.mkdir()
-    (certificates / "ca.crt").write_bytes(authority.ca.read_bytes())
-    settings = Settings(certificate=server.certificate, key=server.key, users=users)
-    with Store.open(tmp_path / "store") as store, Running(settings, store) as running:
-        address = f"127.0.0.1:{running.port}"
-        login = write_login(tmp_path / "auth.json", address, f"pusher:{PASSWORD}")
-        stranger = write_login(tmp_path / "stranger.json", address, "pusher:wrong")
-        yield Site(tmp_path, store, address, certificates, login, stranger)
-
-
-def write_login(path: Path, address: str, credentials: str) -> Path:
-    path.write_text(json.dumps({"auths": {address: {"auth": base64.b64encode(credentials.encode()).decode()}}}))
-    path.chmod(0o600)
-    return path
-
-
-def run(*command: str, expected: int = 0) -> str:
-    done = subprocess.run(command, env=podman.environment(), capture_output=True, text=True, timeout=120, check=False)
-    assert (done.returncode == 0) == (expected == 0), f"{command}\n{done.stdout}{done.stderr}"
-    return done.stdout + done.stderr
+    with served(tmp_path) as opened:
+        yield opened
 
 
 def layout(site: Site, sample: Image) -> str:
@@ -115,7 +71,7 @@ def test_skopeo_mounts_a_layer_that_another_repository_holds(site: Site) -> None
 @pytest.mark.parametrize("what", ["a wrong password", "a repository without a grant", "an unknown authority"])
 def test_skopeo_is_refused_with(what: str, site: Site) -> None:
     need("skopeo")
-    login = site.stranger if what == "a wrong password" else site.login
+    login = site.stranger / "config.json" if what == "a wrong password" else site.login
     name = "other/app" if what == "a repository without a grant" else "team/app"
     trust = ("--dest-cert-dir", str(site.certificates)) if what != "an unknown authority" else ()
     said = run("skopeo", "copy", "--authfile", str(login), *trust, layout(site, image()),
@@ -143,3 +99,17 @@ def test_podman_pushes_and_pulls_an_image(site: Site) -> None:
         run(*program, "pull", "-q", *access, remote)
         assert json.loads(run(*program, "inspect", remote))[0]["Config"]["Cmd"] == ["/hello.txt"]
     assert list(site.store.tags("team/podman")) == ["1.0"]
+
+
+def test_skopeo_lists_and_deletes(site: Site) -> None:
+    need("skopeo")
+    sample = image()
+    access = ("--authfile", str(site.login))
+    remote = f"docker://{site.address}/team/app"
+    for tag in ("1", "2"):
+        run("skopeo", "copy", *access, "--dest-cert-dir", str(site.certificates),
+            f"oci:{site.layout(sample, '1.0', tag)}:1.0", f"{remote}:{tag}")  # fmt: skip
+    listed = json.loads(run("skopeo", "list-tags", *access, "--cert-dir", str(site.certificates), remote))
+    assert listed["Tags"] == ["1", "2"]
+    run("skopeo", "delete", *access, "--cert-dir", str(site.certificates), f"{remote}:1")
+    assert list(site.store.tags("team/app")) == []  # skopeo deletes what a tag names, and so its other tags
