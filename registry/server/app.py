@@ -30,6 +30,7 @@ from registry.server.exchange import (
 )
 from registry.server.forbidden import refusal_of
 from registry.server.limits import Gate, address_of
+from registry.server.people import LABELS, People
 from registry.server.routes import NAME, ROUTES, Match, Permission, Route, match
 from registry.server.settings import Settings
 from registry.server.sources import Sources
@@ -60,8 +61,9 @@ class Application:
         sources = Sources([*([store] if store else []), *mounts])
         self._access = access_of(settings, threads)
         self._gate = Gate(settings.limits)
-        self._watch = watch_of(settings, threads, [*(str(route) for route in ROUTES), MEMORY])
+        self._watch = watch_of(settings, threads, [*(str(route) for route in ROUTES), *LABELS, MEMORY])
         self._registry = Registry(settings, store, sources, threads, self._access, self._watch)
+        self._people = People(self._registry, self._gate)
         self._answers = Answers(store.version if store else lambda: 0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,7 +74,8 @@ class Application:
         sight = Sight()
         try:
             request = Request.of(scope, receive)
-            answer = await self._answer(request, sight)
+            answer_it = self._people.answer if People.claims(request.path) else self._answer
+            answer = await answer_it(request, sight)
             await self._watch.done(sight, request, answer)
         except DisconnectedError:
             self._watch.over(sight, request, None)
@@ -81,6 +84,7 @@ class Application:
             self._watch.refused(sight, request, error)
             answer = Answer.of(error)
         except PolicyError as error:
+            self._watch.refused(sight, request, refusal_of(error))
             answer = Answer.of(refusal_of(error))
         except Exception as error:  # noqa: BLE001 - the rim of the server: whatever it is, a client gets an answer
             answer = _failed(request, error)

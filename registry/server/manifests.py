@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from registry.oci import strictjson
@@ -12,7 +13,7 @@ from registry.server.blobs import FOREVER, is_known
 from registry.server.context import Call, digest_of
 from registry.server.exchange import Answer
 from registry.server.wire import Refusal
-from registry.store.faults import BlobMissingError, DigestMismatchError, ManifestInvalidError
+from registry.store.faults import BlobMissingError, DigestMismatchError, ManifestInvalidError, TagExistsError
 
 MANIFEST_BYTES = 2 * strictjson.METADATA_BYTES
 MOST_TAGS = 100
@@ -56,8 +57,11 @@ async def put(call: Call) -> Answer:
     store = call.store
     data = await call.request.body(MANIFEST_BYTES)
     media_type = call.request.headers.get("content-type", "").partition(";")[0].strip()
-    write = partial(store.put_manifest, digest=digest, elsewhere=call.registry.sources)
+    only_new = not call.identity.may("push", call.repository)  # who may `create` moves no tag that is there
+    write = partial(store.put_manifest, digest=digest, elsewhere=call.registry.sources, only_new_tags=only_new)
     keep = call.registry.threads.keep
+    if only_new:
+        await keep(_check_mounted, call, Digest.of(data), tags)
     try:
         stored = await keep(write, call.repository, data, media_type, tags)
         subject = (await keep(Manifest.parse, data, media_type)).subject
@@ -74,6 +78,14 @@ async def put(call: Call) -> Answer:
     if subject:
         headers["OCI-Subject"] = str(subject.digest)
     return Answer(201, headers, repeated=[("OCI-Tag", name) for name in tags if digest])
+
+
+def _check_mounted(call: Call, digest: Digest, tags: Sequence[str]) -> None:
+    """See that no tag hides one of a mounted source; what the store has, it checks itself. Raises TagExistsError."""
+    for tag in tags:
+        known = call.registry.sources.resolve(call.repository, tag)
+        if known and known.digest.algorithm == digest.algorithm and known.digest != digest:
+            raise TagExistsError(call.repository, tag)
 
 
 async def delete(call: Call) -> Answer:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import TimerHandle
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from registry.server.clientcerts import names_behind
+from registry.server.exchange import CERTIFICATE
 from registry.server.lane import EXTENSION, Lane
 
 if TYPE_CHECKING:
@@ -43,6 +46,12 @@ class Connection(HttpToolsProtocol):
         self._at_once: AtOnce | None = getattr(self.app, "at_once", None)
         self._idle: TimerHandle | None = None
         self._seen = 0.0
+        self._certificate: Sequence[str] = ()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Note who the client's certificate says it is: verified when the connection was made."""
+        super().connection_made(transport)
+        self._certificate = names_behind(transport)
 
     def on_message_begin(self) -> None:
         """Begin a request; its scope is made when it is known to be needed."""
@@ -62,7 +71,7 @@ class Connection(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers.extend(headers)
         lane = Lane(self)
-        self.scope["extensions"] = {EXTENSION: lane}  # type: ignore[dict-item]
+        self.scope["extensions"] = {EXTENSION: lane, CERTIFICATE: self._certificate}  # type: ignore[dict-item]
         super().on_headers_complete()
         lane.cycle = self.cycle
 

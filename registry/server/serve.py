@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,11 +21,13 @@ from registry.errors import SiteError
 from registry.server.app import application
 from registry.server.protocol import Connection
 from registry.server.settings import Settings
+from registry.server.tls import Certificates
 from registry.store.store import Store
 
 BACKLOG = 2048
 START_SECONDS = 30.0
 STOP_SECONDS = 10
+CERTIFICATE_TICKS = 20  # uvicorn ticks ten times a second
 IDLE_SECONDS = 75
 """Longer than clients keep idle connections, so that it is they who close."""
 
@@ -35,6 +36,12 @@ class _Server(uvicorn.Server):
     """uvicorn's server, which ends on SIGTERM and SIGINT and then returns, instead of raising the signal again."""
 
     on_ready: Callable[[], None] = staticmethod(lambda: None)
+    certificates: Certificates | None = None
+
+    async def on_tick(self, counter: int) -> bool:
+        if self.certificates and counter % CERTIFICATE_TICKS == 0:
+            self.certificates.refresh()
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -118,17 +125,12 @@ def _prepare(settings: Settings, store: Store | None, mounts: Sequence[ContentSo
         ssl_certfile=settings.certificate,
         ssl_keyfile=settings.key,
     )
-    try:
-        config.load()
-    except (OSError, ssl.SSLError) as error:
-        raise SiteError(
-            "certificate-unusable",
-            "the certificate and its key cannot be used",
-            where=f"{settings.certificate}, {settings.key}",
-            seen=str(error),
-            hint="give a PEM certificate chain and the unencrypted PEM key that belongs to it",
-        ) from error
-    return _Server(config), _listen(settings)
+    certificates = Certificates.of(settings)
+    config.load()
+    config.ssl = certificates.context if certificates else None
+    server = _Server(config)
+    server.certificates = certificates
+    return server, _listen(settings)
 
 
 def _url(settings: Settings, port: int) -> str:
