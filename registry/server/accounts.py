@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +17,7 @@ from registry.errors import SiteError
 from registry.oci import strictjson
 from registry.server.robots import NOROBOT, Robot, Robots
 from registry.server.tokens import Issuer, new_key
-from registry.server.users import ROBOT, Grant, Users
+from registry.server.users import ROBOT, Grant, User, Users
 from registry.store import durable
 
 ROBOTS, VOID, KEY = "robots", "void", "token.key"
@@ -89,6 +89,10 @@ class Accounts:
     def named(self, name: str, now: float) -> Account | None:
         """Return who has this name, however known."""
         return self.find(name, now) or self.users.named(name)
+
+    def everyone(self) -> tuple[Sequence[User], Sequence[Robot]]:
+        """Return all users and all robots."""
+        return self.users.all(), self._robots.all()
 
     def nobody(self, name: str) -> Account:
         """Return whom to check in place of somebody unknown."""

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from registry.server.accounts import Account, Accounts
 from registry.server.limits import Buckets, Rate, too_many
+from registry.server.robots import Robot
 from registry.server.settings import Settings
 from registry.server.threads import Threads
 from registry.server.tokens import CATALOG, SKEW_SECONDS, Issuer, Kind, Scope
@@ -161,6 +162,11 @@ class Access:
         """Return who has this name now: a user, or a robot whose time is not up."""
         self._refresh()
         return self._accounts.named(name, time.time())
+
+    def everyone(self) -> tuple[Sequence[User], Sequence[Robot]]:
+        """Return all users and robots, for administrators to see."""
+        self._refresh()
+        return self._accounts.everyone()
 
     def granted(self, user: Account | None = None) -> Identity:
         """Return what a user may, or what everybody may."""
