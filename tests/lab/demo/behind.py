@@ -1,110 +1,107 @@
-"""The isolated half: check the kit, begin trust, verify, serve, pull, and install a host."""
+"""The isolated half: check the kit, begin trust, verify, serve, pull, and install a host.
+
+Commands run in the place's work folder, with the kit's program on PATH once the kit is unpacked there.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import subprocess
 
 from tests.lab import podman
 from tests.lab.demo.place import Isolated, StepFailedError, shown
-from tests.lab.demo.script import BUNDLE, KIT, KIT_FOLDER, SERVE_PORT, Folders, Steps
+from tests.lab.demo.script import BUNDLE, KIT, SERVE_PORT, Folders, Steps
+
+HERE = f"127.0.0.1:{SERVE_PORT}"
+SITE = "site.yaml"
 
 
-def enter(steps: Steps, side: Isolated) -> str:
-    """Check the kit with what the machine has, unpack it, and return its program's path."""
-    steps.say("Behind the gap. The kit is checked with plain openssl against the key from the paper")
-    kit, key = f"{side.media}/{KIT}", f"{side.media}/paper/root-key.pub"
+def enter(steps: Steps, side: Isolated) -> None:
+    """Check the kit with what the machine has, and unpack it."""
+    steps.say(
+        "Carry the stick across the gap, and check the kit",
+        "With plain openssl and the key from the paper: no dryport is trusted yet.",
+    )
+    kit, key = f"{side.stick}/{KIT}", f"{side.paper}/kit-key.pub"
     side.show("openssl", "dgst", "-sha256", "-verify", key, "-signature", f"{kit}.sig", kit)
-    side.show("tar", "-xf", kit, "-C", side.work)
-    program = f"{side.work}/{KIT_FOLDER}/bin/dryport"
-    side.show(program, "--version")
-    return program
+    side.show("tar", "-xf", kit)
+    side.show("dryport", "--version")
 
 
-def trust(steps: Steps, side: Isolated, program: str, declared: str) -> str:
+def trust(steps: Steps, side: Isolated) -> str:
     """Make the site's home, begin trust with the fingerprint from the paper, verify; return the bundle's path."""
-    bundle = f"{side.media}/{BUNDLE}"
-    paper = side.read("cat", f"{side.media}/paper/root-fingerprint").strip()
-    steps.say("The site begins: its home, its CA, its first trust by the fingerprint from the paper")
-    side.show(program, "site", "init", declared)
-    side.show(program, "site", "trust", declared, "--bundle", bundle, "--fingerprint", paper)
-    steps.say("Verify: signatures, then every byte")
-    side.show(program, "bundle", "verify", bundle, "--home", f"{side.work}/home")
+    bundle = f"{side.stick}/{BUNDLE}"
+    paper = side.read("cat", f"{side.paper}/root-fingerprint").strip()
+    steps.say("Begin the site", "Its home, its CA, and its first trust: the fingerprint from the paper.")
+    side.show("dryport", "site", "init", SITE)
+    side.show("dryport", "site", "trust", SITE, "--bundle", bundle, "--fingerprint", paper)
+    steps.say("Verify the bundle", "The signatures first, then every byte.")
+    side.show("dryport", "bundle", "verify", bundle, "--home", "home")
     return bundle
 
 
-def serve_and_pull(steps: Steps, side: Isolated, program: str, bundle: str, at: Folders) -> None:
-    """Serve straight from the bundle and pull an image, TLS checked."""
-    home, password = f"{side.work}/home", f"{side.work}/demo-password"
-    steps.say("Serve straight from the bundle, nothing unpacked; pull from it with TLS checked")
-    side.read("/bin/sh", "-c", f"test -s '{password}' || (umask 077; openssl rand -hex 16 > '{password}')")
-    users = f"{side.work}/demo-users"
-    side.show(
-        program, "registry", "user", "add", "demo", "--users", users, "--password-file", password, "--grant", "pull:*"
-    )
-    tls = ("--certificate", f"{home}/pki/operator.pem", "--key", f"{home}/pki/operator.key", "--users", users)
-    command = (
-        program,
-        "registry",
-        "serve",
-        "--bundle",
-        bundle,
-        "--home",
-        home,
-        "--listen",
-        f"127.0.0.1:{SERVE_PORT}",
-        *tls,
-    )
-    with side.background(*command, log=at.root / "serve.log"):
+def serve_and_pull(steps: Steps, side: Isolated, bundle: str, at: Folders) -> None:
+    """Serve straight from the bundle and pull from it, TLS checked."""
+    steps.say("Serve straight from the bundle", "Nothing is unpacked; clients list and pull from it, TLS checked.")
+    password = "demo-password"
+    side.read("/bin/sh", "-c", f"test -s {password} || (umask 077; openssl rand -hex 16 > {password})")
+    user = ("registry", "user", "add", "demo", "--users", "demo-users", "--password-file", password)
+    side.show("dryport", *user, "--grant", "pull:*")
+    tls = ("--certificate", "home/pki/operator.pem", "--key", "home/pki/operator.key", "--users", "demo-users")
+    serve = ("registry", "serve", "--bundle", bundle, "--home", "home", "--listen", HERE, *tls)
+    with side.background("dryport", *serve, log=at.root / "serve.log"):
         wait = f"import socket; socket.create_connection(('127.0.0.1', {SERVE_PORT}), 1)"
         podman.within(30, lambda: _succeeds(side, "python3", "-c", wait), f"the registry; see {at.root / 'serve.log'}")
-        login = ("--user", "demo", "--password-file", password, "--ca", f"{home}/pki/ca.pem")
-        side.show(program, "pack", "list", "--registry", f"https://127.0.0.1:{SERVE_PORT}", *login)
-        pulled = f"{side.work}/pulled"
-        side.read("rm", "-rf", pulled)
-        side.show(program, "registry", "import", "--from", f"https://127.0.0.1:{SERVE_PORT}", "--store", pulled, *login)
+        login = ("--user", "demo", "--password-file", password, "--ca", "home/pki/ca.pem")
+        side.show("dryport", "pack", "list", "--registry", f"https://{HERE}", *login)
+        side.read("rm", "-rf", "pulled")
+        side.show("dryport", "registry", "import", "--from", f"https://{HERE}", "--store", "pulled", *login)
         if shutil.which("skopeo"):
-            skopeo(side, at, home, password)
+            skopeo(side, at, password)
 
 
-def skopeo(side: Isolated, at: Folders, home: str, password: str) -> None:
+def skopeo(side: Isolated, at: Folders, password: str) -> None:
     """Pull one image with a client that is not ours, on the isolated network."""
     (at.access / "serve").mkdir(exist_ok=True)
-    (at.access / "serve/ca.crt").write_text(side.read("cat", f"{home}/pki/ca.pem"))
+    (at.access / "serve/ca.crt").write_text(side.read("cat", "home/pki/ca.pem"))
+    registries = at.access / "registries.d"
+    registries.mkdir(exist_ok=True)
+    # As root of a user namespace, skopeo would look for signatures where only the machine's root may look.
+    nowhere = json.dumps({"default-docker": {"lookaside": (at.access.resolve() / "signatures").as_uri()}})
+    (registries / "default.yaml").write_text(nowhere)
     secret = at.access / "serve-password"
     secret.touch(mode=0o600)
     secret.write_text(side.read("cat", password))
     target = at.root / "pulled"
     shutil.rmtree(target, ignore_errors=True)
-    image = f"127.0.0.1:{SERVE_PORT}/registry.example.org/quickstart/web:1.0"
     authfile = ("--authfile", str(at.access / "serve-login.json"))
     login = ("skopeo", "login", *authfile, "--cert-dir", str(at.access / "serve"), "--username", "demo")
+    command = [*side.network, *login, "--password-stdin", HERE]
     with secret.open("rb") as stdin:
-        command = [*side.network, *login, "--password-stdin", f"127.0.0.1:{SERVE_PORT}"]
-        if subprocess.run(command, stdin=stdin, check=False).returncode:
-            raise StepFailedError("skopeo login")
-    copy = ("skopeo", "copy", "--quiet", *authfile, "--src-cert-dir", str(at.access / "serve"))
-    words = (*copy, f"docker://{image}", f"oci:{target}:web")
+        done = subprocess.run(command, stdin=stdin, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StepFailedError(f"skopeo login: {done.stderr.strip()}")
+    image = f"docker://{HERE}/registry.example.org/quickstart/web:1.0"
+    copy = ("skopeo", "--registries.d", str(registries), "copy", "--quiet")
+    words = (*copy, *authfile, "--src-cert-dir", str(at.access / "serve"), image, f"oci:{target}:web")
     shown(words, (*side.network, *words), "isolated")
 
 
-def install(  # noqa: PLR0917 - one story's things
-    steps: Steps, side: Isolated, program: str, bundle: str, declared: str, fingerprints: dict[str, str]
-) -> None:
-    """Enrol, check, plan, apply, apply again, status."""
-    steps.say("Enrol: the host's key, compared with what its console shows")
+def install(steps: Steps, side: Isolated, bundle: str, fingerprints: dict[str, str]) -> None:
+    """Enrol, check, plan, apply, status."""
+    steps.say("Enrol the host", "Its SSH key is pinned, because it equals what the host's own console shows.")
     confirmed = [part for host, one in fingerprints.items() for part in ("--fingerprint", f"{host}={one}")]
-    side.show(program, "site", "enrol", declared, *confirmed)
-    steps.say("Preflights")
-    side.show(program, "site", "check", declared)
-    plan = f"{side.work}/plan.json"
-    steps.say("Plan: frozen steps, saved and signed by the site")
-    side.show(program, "plan", declared, "--bundle", bundle, "--out", plan)
-    steps.say("Apply: the playbooks of the verified bundle, over SSH with Ansible")
-    side.show(program, "apply", plan, "--bundle", bundle)
-    steps.say("Status")
-    side.show(program, "status", declared)
+    side.show("dryport", "site", "enrol", SITE, *confirmed)
+    steps.say("Check the host", "Preflights look whether all that installing needs is there, and change nothing.")
+    side.show("dryport", "site", "check", SITE)
+    steps.say("Plan", "The steps are frozen, saved and signed by the site.")
+    side.show("dryport", "plan", SITE, "--bundle", bundle, "--out", "plan.json")
+    steps.say("Apply the plan", "Exactly these steps, by the playbooks in the verified bundle, over SSH with Ansible.")
+    side.show("dryport", "apply", "plan.json", "--bundle", bundle)
+    steps.say("Ask for the status", "What the site runs, whether its registry answers, how old the evidence is.")
+    side.show("dryport", "status", SITE)
 
 
 def site_yaml(address: str, key: str) -> str:
@@ -125,11 +122,9 @@ registry:
 """
 
 
-def declare(side: Isolated, text: str) -> str:
-    """Write site.yaml on the isolated side and return its path."""
-    path = f"{side.work}/site.yaml"
-    side.read("/bin/sh", "-c", 'printf %s "$1" > "$2"', "sh", text, path)
-    return path
+def declare(side: Isolated, text: str) -> None:
+    """Write site.yaml on the isolated side."""
+    side.read("/bin/sh", "-c", 'printf %s "$1" > "$2"', "sh", text, SITE)
 
 
 def _succeeds(side: Isolated, *command: str) -> bool:

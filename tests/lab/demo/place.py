@@ -14,12 +14,12 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab import desk, podman
+from tests.lab.demo.script import KIT_FOLDER, Folders, typed
 
 
 class StepFailedError(RuntimeError):
@@ -28,11 +28,12 @@ class StepFailedError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Isolated:
-    """A place behind the gap. `prefix` puts a command there; `media` and `work` are folders as seen from inside."""
+    """A place behind the gap. `prefix` puts a command there, into `work`; `stick` and `paper` are seen from there."""
 
     prefix: tuple[str, ...]
-    media: str
-    work: str
+    stick: str
+    paper: str
+    work: Path
     network: tuple[str, ...]
     """Puts a program of this machine onto that place's network, with the file system left alone."""
 
@@ -52,10 +53,8 @@ class Isolated:
     @contextlib.contextmanager
     def background(self, *command: str, log: Path) -> Iterator[None]:
         """Print and start a command; end it, by its pid, when the block ends."""
-        sys.stdout.write(f"  isolated $ {shlex.join(command)} &\n")
-        sys.stdout.flush()
-        pid_file = f"{self.work}/background.pid"
-        keep = f"echo $$ > {shlex.quote(pid_file)}; exec {shlex.join(command)}"
+        print(f"{typed(command, 'isolated')} &", flush=True)
+        keep = f"echo $$ > background.pid; exec {shlex.join(command)}"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 self._words(["/bin/sh", "-c", keep]),
@@ -67,41 +66,46 @@ class Isolated:
         try:
             yield
         finally:
-            self.read("/bin/sh", "-c", f"kill $(cat {shlex.quote(pid_file)}) && rm {shlex.quote(pid_file)}")
+            self.read("/bin/sh", "-c", "kill $(cat background.pid) && rm background.pid")
             process.wait(timeout=30)
 
     def _words(self, command: Sequence[str]) -> list[str]:
         return [*self.prefix, *command]
 
 
-def shown(command: Sequence[str], words: Sequence[str], where: str) -> None:
-    """Print a command with the side it runs on, and run it. Raises StepFailedError."""
-    sys.stdout.write(f"  {where} $ {shlex.join(command)}\n")
-    sys.stdout.flush()
-    if code := subprocess.run(words, env=podman.environment(), stdin=subprocess.DEVNULL, check=False).returncode:
+def shown(command: Sequence[str], words: Sequence[str], where: str, *, quiet: bool = False) -> None:
+    """Print a command with the side it runs on, and run it; `quiet` drops its result. Raises StepFailedError."""
+    print(typed(command, where), flush=True)
+    output = subprocess.DEVNULL if quiet else None
+    done = subprocess.run(words, env=podman.environment(), stdin=subprocess.DEVNULL, stdout=output, check=False)
+    if code := done.returncode:
         raise StepFailedError(f"exit {code}: {shlex.join(command)}")
 
 
-def at_desk(name: str, state: Path, media: Path) -> Isolated:
+def at_desk(name: str, state: Path, at: Folders) -> Isolated:
     """Return the operator's machine of a lab that is up; it is started when it does not run."""
     container = desk.container(name)
     if not podman.run("ps", "--filter", f"name=^{container}$", "--format", "{{.Names}}"):
-        desk.up(name, state, [media])
-    settings = [f"{key}={value}" for key, value in desk.SETTINGS.items()]
+        desk.up(name, state, [at.stick, at.paper])
+    own = {"PATH": f"{desk.HOME}/{KIT_FOLDER}/bin:{desk.SETTINGS['PATH']}"}
+    settings = [f"{key}={value}" for key, value in {**desk.SETTINGS, **own}.items()]
     prefix = (*podman.PROGRAM, "exec", "--workdir", desk.HOME, container, "/usr/bin/env", "-i", *settings)
     pid = json.loads(podman.run("inspect", container))[0]["State"]["Pid"]
     network = ("nsenter", f"--net=/proc/{pid}/ns/net")
-    return Isolated(prefix, f"/media/{media.name}", desk.HOME, network)
+    return Isolated(prefix, f"/media/{at.stick.name}", f"/media/{at.paper.name}", Path(desk.HOME), network)
 
 
 @contextlib.contextmanager
-def in_namespace(work: Path, media: Path) -> Iterator[Isolated]:
+def in_namespace(at: Folders) -> Iterator[Isolated]:
     """Give this machine's file system behind a network of its own, as far as this user may make one."""
+    work = (at.root / "isolated").resolve()
     work.mkdir(parents=True, exist_ok=True)
-    bare = ("/usr/bin/env", "-i", f"HOME={work}", "PATH=/usr/bin:/bin", "LANG=C.UTF-8")
+    path = f"PATH={work}/{KIT_FOLDER}/bin:/usr/bin:/bin"
+    bare = ("/usr/bin/env", "-i", f"--chdir={work}", f"HOME={work}", path, "LANG=C.UTF-8")
+    places = (f"../{at.stick.name}", f"../{at.paper.name}", work)
     unshare = ["unshare", "--map-root-user", "--net", "sh", "-c", "ip link set lo up && echo up && exec sleep 86400"]
     if shutil.which("unshare") is None or shutil.which("nsenter") is None:
-        yield Isolated(bare, str(media), str(work), ())
+        yield Isolated(bare, *places, ())
         return
     holder = subprocess.Popen(unshare, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
@@ -112,7 +116,7 @@ def in_namespace(work: Path, media: Path) -> Iterator[Isolated]:
             else ("nsenter",)
         )
         network = (*enter, f"--net=/proc/{holder.pid}/ns/net") if is_up else ()
-        yield Isolated((*network, *bare), str(media), str(work), network)
+        yield Isolated((*network, *bare), *places, network)
     finally:
         with contextlib.suppress(ProcessLookupError):
             holder.send_signal(signal.SIGTERM)
