@@ -1,0 +1,27 @@
+"""dryport's registry as the measurements start it: store, port, users, workers, and a certificate with its key.
+
+python -m tests.bench.registries.ours STORE PORT USERS WORKERS [CERTIFICATE KEY]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from registry.server.serve import serve
+from registry.server.settings import Settings
+from registry.store.store import Store
+
+
+def main() -> None:
+    store, port, users, workers = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
+    certificate, key = (Path(name) for name in sys.argv[5:7]) if len(sys.argv) > 6 else (None, None)
+    settings = Settings(port=port, users=users, certificate=certificate, key=key)
+    if workers > 1:
+        raise SystemExit("one worker")
+    with Store.open(store) as opened:
+        serve(settings, opened)
+
+
+if __name__ == "__main__":
+    main()
