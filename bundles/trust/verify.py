@@ -101,12 +101,9 @@ def judge(
     target = _only("metadata/targets.json", TARGET, targets.signed.targets)
     _check_index(target, index, region, root)
     release = _release(target, index)
-    if not release.sequence == timestamp.signed.version == snapshot.signed.version == targets.signed.version:
-        raise _mixed(
-            f"versions {release.sequence} everywhere, as the statement's sequence",
-            f"timestamp {timestamp.signed.version}, snapshot {snapshot.signed.version}, "
-            f"targets {targets.signed.version}",
-        )
+    versions = [one.signed.version for one in (timestamp, snapshot, targets)]
+    if {release.sequence, *versions} != {release.sequence}:
+        raise _mixed(f"versions {release.sequence} everywhere, as the statement's sequence", f"{versions}")
     _check_sequence(release, state, at_least)
     expiries = (timestamp.signed.expires, snapshot.signed.expires, targets.signed.expires)
     _check_time(release, state, min(release.best_before, *expiries), now)
@@ -221,8 +218,7 @@ def _check_sequence(release: Release, state: TrustState, at_least: int | None) -
 
 
 def _check_time(release: Release, state: TrustState, end: datetime, now: datetime) -> None:
-    floor = max(state.floor, release.issued)
-    if now < floor:
+    if now < (floor := max(state.floor, release.issued)):
         raise TrustError(
             "clock-behind-evidence",
             "this machine's clock is behind what was signed",
@@ -230,7 +226,8 @@ def _check_time(release: Release, state: TrustState, end: datetime, now: datetim
             seen=spell(now),
             hint="set the clock (date -u), then run the same command again",
         )
-    if now >= end:
+    # Best-before is judged at import only: what this site took in must stay installable after an incident.
+    if now >= end and state.accepted.get(release.product) != (release.sequence, release.index):
         raise TrustError(
             "release-expired",
             f"{release.product} {release.version} is past its best-before",

@@ -22,12 +22,14 @@ def test_a_bundle_past_its_best_before_is_refused_at_import():
     judge(region, index, publisher.begin(), now=NOW - timedelta(seconds=1))
 
 
-def test_what_was_accepted_once_stays_acceptable_as_what_it_is_but_not_as_a_new_import():
+def test_what_was_accepted_once_stays_installable_and_nothing_else_of_its_age_does():
     publisher = Publisher()
     bundle = publisher.bundle(best_before=NOW + DAY)
     state, release, _ = judge(*bundle, publisher.begin(), now=NOW)
-    assert state.accepted["quickstart"] == (1, release.index)  # a reinstall asks the memory, not a date
-    assert refused(*bundle, state, now=NOW + 2 * DAY).reference == "release-expired"
+    assert judge(*bundle, state, now=NOW + 2 * DAY)[1] == release  # a reinstall after an incident
+    assert refused(*bundle, publisher.begin(), now=NOW + 2 * DAY).reference == "release-expired"
+    newer = publisher.bundle(best_before=NOW + DAY, sequence=2)
+    assert refused(*newer, state, now=NOW + 2 * DAY).reference == "release-expired"
 
 
 @pytest.mark.parametrize("role", ["timestamp", "snapshot", "targets"])
