@@ -18,6 +18,8 @@ from typing import Self
 
 TEMPORARY = ".part-"
 """Prefix of files that a crash may leave; a start-up sweep may remove them."""
+_FICLONE = 0x40049409
+"""linux/fs.h; the same on all architectures we know."""
 
 
 def sync_folder(folder: Path) -> None:
@@ -196,6 +198,31 @@ class Preallocated:
     def publish(self) -> None:
         """Make all of it durable and give it its final name; it replaces what had that name."""
         publish(self._handle, self.part, self.final)
+
+
+def settle(part: Path, final: Path) -> None:
+    """Make a file that another library wrote durable and give it its final name; it replaces what had that name."""
+    handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        publish(handle, part, final)
+    finally:
+        os.close(handle)
+
+
+def move(path: Path, final: Path) -> None:
+    """Give a file another name on the same disk, durably."""
+    path.rename(final)
+    sync_folder(final.parent)
+    sync_folder(path.parent)
+
+
+def clone(source: int, target: int) -> bool:
+    """Let an empty file share the disk of another one, where the file system can; say whether it did."""
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError:
+        return False
+    return True
 
 
 def allocated(path: Path) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 from sqlalchemy import Connection, select
@@ -31,6 +32,14 @@ class Recorded:
     """Media types."""
     tags: dict[str, Digest] = field(default_factory=dict)
     """In the order in which they were set."""
+    pushes: dict[str, int] = field(default_factory=dict)
+    """A number for each tag; those that were set together have the same."""
+
+    def together(self) -> Iterator[tuple[Digest, list[str]]]:
+        """Give the tags by push, in order."""
+        for _, names in groupby(self.tags, self.pushes.__getitem__):
+            group = list(names)
+            yield self.tags[group[0]], group
 
 
 class Ledger:
@@ -65,9 +74,9 @@ class Ledger:
         if not self.path.exists():
             return found
         with self.path.open("rb") as lines:
-            for line in lines:
+            for number, line in enumerate(lines):
                 if line.strip():
-                    _follow(found, line)
+                    _follow(found, line, number)
         return found
 
     def _append(self, value: object) -> None:
@@ -86,14 +95,17 @@ def _lines(connection: Connection) -> Iterator[bytes]:
         )
         for digest, media_type in connection.execute(here.order_by(manifests.c.digest)):
             yield _line({"put": name, "digest": digest, "mediaType": media_type, "tags": []})
-        named = select(manifests.c.digest, manifests.c.media_type, tags.c.name).select_from(tags.join(manifests))
-        for digest, media_type, tag in connection.execute(
-            named.where(tags.c.repository == number).order_by(tags.c.sequence, tags.c.name)
-        ):
-            yield _line({"put": name, "digest": digest, "mediaType": media_type, "tags": [tag]})
+        named = select(tags.c.sequence, manifests.c.digest, manifests.c.media_type, tags.c.name)
+        rows = connection.execute(
+            named.select_from(tags.join(manifests))
+            .where(tags.c.repository == number)
+            .order_by(tags.c.sequence, manifests.c.digest, tags.c.name)
+        )
+        for (_, digest, media_type), group in groupby(rows, lambda row: (row.sequence, row.digest, row.media_type)):
+            yield _line({"put": name, "digest": digest, "mediaType": media_type, "tags": [row.name for row in group]})
 
 
-def _follow(found: dict[str, Recorded], line: bytes) -> None:
+def _follow(found: dict[str, Recorded], line: bytes, push: int) -> None:
     try:
         value = json.loads(line)
         if "put" in value:
@@ -103,7 +115,7 @@ def _follow(found: dict[str, Recorded], line: bytes) -> None:
             known.manifests[digest] = media_type
             for name in names:
                 known.tags.pop(name, None)
-                known.tags[name] = digest
+                known.tags[name], known.pushes[name] = digest, push
         elif "untag" in value:
             known = found.setdefault(repository_name(value["untag"]), Recorded())
             for name in value["tags"]:

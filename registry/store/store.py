@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -35,6 +36,7 @@ from registry.store.uploads import Uploads
 
 INDEX = "index.sqlite"
 RESERVE = "index.reserve"
+USERS = "index.users"
 RESERVE_BYTES = 1 << 20
 """Disk that is set aside, so that collection can write its index when the disk is full."""
 
@@ -48,6 +50,7 @@ class Store:
         self.folder = folder
         self.clock = clock
         _refuse_lost_index(folder)
+        self._presence = _join(folder)
         self._policy = PolicyFile(folder / policy.NAME)
         self.files = Files(folder, clock)
         self.ledger = Ledger(folder)
@@ -90,6 +93,9 @@ class Store:
     def close(self) -> None:
         """Let go of the database; running uploads stay resumable."""
         self.database.close()
+        if self._presence >= 0:
+            os.close(self._presence)
+            self._presence = -1
 
     def __enter__(self) -> Self:
         return self
@@ -273,6 +279,17 @@ class Store:
         if deleting and not rules.deletes:
             raise DeletesForbiddenError(repository)
         return rules
+
+
+def _join(folder: Path) -> int:
+    """Say, for as long as the handle is open, that this process uses the store. Raises SiteError while it is remade."""
+    handle = os.open(folder / USERS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise SiteError("store-rebuilding", "the store's index is being rebuilt", where=str(folder)) from error
+    return handle
 
 
 def _refuse_lost_index(folder: Path) -> None:

@@ -1,0 +1,132 @@
+"""The end of garbage: rows whose grace is over, and files that nothing speaks of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from sqlalchemy import Connection, Table, delete, exists, func, select, update
+
+from registry.oci.digest import Digest
+from registry.store.changes import BATCH, batches
+from registry.store.schema import contents, holdings, manifests, repositories, uploads
+from registry.store.store import Store
+
+_IS_UNUSED = ~exists(select(holdings.c.digest).where(holdings.c.digest == contents.c.digest)) & ~exists(
+    select(manifests.c.digest).where(manifests.c.digest == contents.c.digest)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How many files went, and their bytes."""
+
+    removed: int = 0
+    strays: int = 0
+    freed: int = 0
+
+    def __add__(self, other: Swept) -> Swept:
+        return Swept(self.removed + other.removed, self.strays + other.strays, self.freed + other.freed)
+
+
+def purge(store: Store, grace: float, *, dry_run: bool = False) -> int:
+    """Forget the rows that were dead for the whole grace; return how many."""
+    now = store.clock()
+    if dry_run:
+        with store.database.reading() as connection:
+            return sum(_count(connection, table, now - grace) for table in (manifests, holdings))
+    gone = 0
+    with store.database.writing() as connection:
+        for table in (manifests, holdings):
+            # A clock that was set back would keep them for ever: their grace begins again.
+            connection.execute(update(table).where(table.c.dead > now).values(dead=now))
+            gone += connection.execute(delete(table).where(table.c.dead <= now - grace)).rowcount
+    return gone
+
+
+def _count(connection: Connection, table: Table, last: float) -> int:
+    wanted = select(func.count()).select_from(table).where(table.c.dead <= last)
+    number: int = connection.execute(wanted).scalar_one()
+    return number
+
+
+def sweep(store: Store, lease: float, *, dry_run: bool = False) -> Swept:
+    """Remove the content that no repository speaks of, dead or alive."""
+    with store.database.reading() as connection:
+        unused = [Digest.parse(text) for text in connection.scalars(select(contents.c.digest).where(_IS_UNUSED))]
+    swept = Swept()
+    for digest in unused:
+        path = store.files.path(digest)
+        if dry_run:
+            swept += _one(path) if not store.files.is_leased(path, lease) else Swept()
+            continue
+        with store.files.held(digest):
+            with store.database.writing() as connection:
+                if store.files.is_leased(path, lease) or not _forget(connection, digest):
+                    continue
+            # The row is gone for good; a crash here leaves a stray.
+            swept += _one(path)
+            path.unlink(missing_ok=True)
+    return swept
+
+
+def _forget(connection: Connection, digest: Digest) -> bool:
+    return bool(connection.execute(delete(contents).where(contents.c.digest == str(digest), _IS_UNUSED)).rowcount)
+
+
+def _one(path: Path) -> Swept:
+    try:
+        return Swept(removed=1, freed=path.stat().st_size)
+    except FileNotFoundError:
+        return Swept()
+
+
+def sweep_strays(store: Store, lease: float, *, dry_run: bool = False) -> Swept:
+    """Remove the files that the index does not know; whoever is storing one holds its lock until it does."""
+    swept = Swept()
+    for found in _portions(store):
+        for digest in _unknown(store, found):
+            path = store.files.path(digest)
+            with store.files.held(digest):
+                if store.files.is_leased(path, lease) or not _unknown(store, [digest]):
+                    continue
+                with suppress(FileNotFoundError):
+                    swept += Swept(strays=1, freed=path.stat().st_size)
+                    if not dry_run:
+                        path.unlink()
+    return swept
+
+
+def _portions(store: Store) -> Iterator[list[Digest]]:
+    for algorithm in ("sha256", "sha512"):
+        with os.scandir(store.files.blobs / algorithm) as entries:
+            while names := list(islice(entries, BATCH)):
+                digests = []
+                for entry in names:
+                    with suppress(ValueError):  # not ours: left alone
+                        digests.append(Digest(algorithm, entry.name))
+                yield digests
+
+
+def _unknown(store: Store, digests: Sequence[Digest]) -> list[Digest]:
+    names = [str(digest) for digest in digests]
+    known: set[str] = set()
+    with store.database.reading() as connection:
+        for batch in batches(names):
+            known.update(connection.scalars(select(contents.c.digest).where(contents.c.digest.in_(batch))))
+    return [digest for digest in digests if str(digest) not in known]
+
+
+def forget_empty(store: Store) -> int:
+    """Forget the repositories in which nothing is left, dead or alive; return how many."""
+    is_empty = (
+        ~exists(select(holdings.c.digest).where(holdings.c.repository == repositories.c.id))
+        & ~exists(select(manifests.c.digest).where(manifests.c.repository == repositories.c.id))
+        & ~exists(select(uploads.c.id).where(uploads.c.repository == repositories.c.name))
+    )
+    with store.database.writing() as connection:
+        return connection.execute(delete(repositories).where(is_empty)).rowcount
