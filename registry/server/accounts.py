@@ -67,12 +67,12 @@ class Accounts:
     def refresh(self) -> None:
         """Read again what changed. Raises SiteError for a file that is damaged."""
         folder = self._folder
-        files = (self._users_file, folder / ROBOTS if folder else None, folder / VOID if folder else None)
+        files = (self._users_file, *(folder / name if folder else None for name in (ROBOTS, VOID, KEY)))
         stamps = tuple(_stamp(file) for file in files)
         if stamps == self._stamps:
             return
         self.generation += 1
-        users, robots, void = files
+        users, robots, void, _ = files
         self.users, self._robots, self._void, self._stamps = Users(()), Robots(), {}, ()
         found = Users.load(users) if users and stamps[0] else Users(())  # nobody gets in while the file is away
         self._robots = Robots.load(robots) if robots else Robots()
@@ -127,7 +127,6 @@ class Accounts:
                     seen=str(error)[:200],
                     hint="remove it and start the registry again; who is logged in logs in once more",
                 ) from error
-            self.generation += 1
         return self._issuer[1]
 
 

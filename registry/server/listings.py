@@ -33,7 +33,7 @@ async def tags(call: Call) -> Answer:
 async def catalog(call: Call) -> Answer:
     """Docker's `_catalog`: the repositories that the caller may pull."""
     names = await call.registry.threads.keep(call.registry.sources.repositories)
-    page, link = _page(call, [name for name in names if call.identity.may("pull", name)], "/v2/_catalog")
+    page, link = _page(call, [name for name in names if call.identity.sees(name)], "/v2/_catalog")
     return _json({"repositories": page}, link)
 
 
