@@ -38,7 +38,7 @@ build/venv: requirements/dev.lock pyproject.toml | $(if $(ROOT),build/programs)
 	@for python in python3.11 /usr/bin/python3.11 python3 python3.12 python3.13 python3.14; do \
 		$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
 		echo "Making .venv with $$($$python --version)"; \
-		exec $$python -m venv --clear .venv; \
+		rm -rf .venv && exec $$python -m venv .venv; \
 	done; \
 	echo "No Python 3.11 or newer with venv was found; on Debian: apt-get install python3-venv" >&2; exit 1
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
