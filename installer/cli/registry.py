@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from installer.cli import keeping
 from installer.cli.connecting import connect, connection_options, read_password
 from installer.cli.render import Console, amount, json_option
 from installer.cli.trusting import trust_options
@@ -223,3 +224,7 @@ def status(*, folder: Path, as_json: bool) -> None:
             findings=[SiteError("content-missing", "missing or cut short", where=name) for name in found.missing],
             hint="import again from where they came: dryport registry import",
         )
+
+
+for verb in keeping.VERBS:
+    registry.add_command(verb)
