@@ -1,13 +1,13 @@
 # What a developer runs; `make` alone lists it. Works in a folder with spaces, and a second run repeats nothing.
 .DEFAULT_GOAL := help
-.PHONY: help setup test check demo demo-down accept-slice kit bench lock programs
+.PHONY: help setup test check demo demo-down accept-slice accept-registry kit bench lock programs
 
 ROOT := $(filter 0,$(shell id -u))
 RUN := PATH="$$PWD/.venv/bin:$$PATH"
 PYTEST := $(RUN) .venv/bin/python -m pytest -q
 # What the demonstration, the lab and the tests against foreign programs run; on Debian, as root, installed if missing.
 PROGRAMS := python3-venv podman runc skopeo mmdebstrap openssh-client openssl iproute2 containernetworking-plugins \
-	apache2-utils uidmap dpkg-dev gpgv strace
+	apache2-utils uidmap dpkg-dev gpgv strace buildah containerd
 # A network namespace that holds nothing but its own loopback; who is not root stays who he is inside.
 ifdef ROOT
 ALONE := unshare --net sh -c 'ip link set lo up && exec "$$@"' sh
@@ -46,7 +46,7 @@ build/venv: requirements/dev.lock pyproject.toml | $(if $(ROOT),build/programs)
 	@mkdir -p build && touch $@
 
 test: setup ## Run all tests; without root those that need Python alone
-	@layers="tests --ignore=tests/interop --ignore=tests/lab --ignore=tests/bench -n 2"; \
+	@layers="tests --ignore=tests/interop --ignore=tests/lab --ignore=tests/bench --ignore=tests/slow -n 2"; \
 	if $(ALONE) true 2>/dev/null; then \
 		echo "Python layers, with no network but loopback:"; \
 		$(RUN) $(ALONE) .venv/bin/python -m pytest -q $$layers -m "not interop and not lab"; \
@@ -56,7 +56,7 @@ test: setup ## Run all tests; without root those that need Python alone
 	fi
 ifdef ROOT
 	@echo "Against foreign programs:"
-	@$(PYTEST) tests --ignore=tests/lab --ignore=tests/bench -m interop
+	@$(PYTEST) tests --ignore=tests/lab --ignore=tests/bench --ignore=tests/slow -m interop
 	@echo "In the lab:"
 	@$(PYTEST) tests/lab
 else
@@ -77,6 +77,9 @@ demo-down: setup ## Remove everything the demonstration made
 
 accept-slice: setup ## Show the first slice's promises, in figures
 	@$(RUN) .venv/bin/python -m tests.lab.accept_slice
+
+accept-registry: setup ## Show the complete registry's promises, in figures
+	@$(RUN) .venv/bin/python -m tests.lab.accept_registry
 
 kit: setup ## Build the kit into dist/
 	@$(RUN) dryport kit build --out dist

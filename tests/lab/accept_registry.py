@@ -1,0 +1,115 @@
+"""What the complete registry must show: `make accept-registry` prints a table, fails where a promise is missed.
+
+Suites run as one row each; the conformance program comes by DRYPORT_CONFORMANCE, zot by DRYPORT_ZOT. Takes root and about
+half an hour on two cores, most of it building and measuring the registries beside ours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.table import Table
+
+ROOT = Path(__file__).parents[2]
+GOALS = {
+    "manifest GET by tag": {"distribution": 5.0, "zot": 2.0},
+    "download, 8 streams": {"distribution": 1.0, "zot": 1.0},
+    "upload, 8 streams": {"distribution": 1.0, "zot": 1.0},
+}
+"""How many times better than a peer, per CPU-second of the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """One promise that a suite holds."""
+
+    promise: str
+    goal: str
+    files: tuple[str, ...]
+
+
+SUITES = (
+    Suite("checklist of the specification", "one named test each, green", ("tests/contracts",)),
+    Suite("clients push, pull, list, delete", "green", ("tests/interop", "-k", "registry")),
+    Suite(
+        "hostile input, known CVEs, parsers", "green", ("tests/attacks", "tests/properties", "-k", "oci or registry")
+    ),
+    Suite("crash states, kills, full disks", "0 violations", ("tests/crash",)),
+    Suite("pages and administration", "green in Chromium", ("tests/people",)),
+    Suite("500 kills, 10 000 histories", "0 lost, 0 torn, 0 unreadable", ("tests/slow",)),
+)
+
+
+def run_suite(suite: Suite, table: Table) -> None:
+    """Run a suite and add its row."""
+    if not (ROOT / suite.files[0]).is_dir():
+        table.add(suite.promise, suite.goal, f"{suite.files[0]} is not there", met=False)
+        return
+    began = time.monotonic()
+    command = [sys.executable, "-m", "pytest", "-q", *suite.files]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(done.stdout[-6000:])
+    last = next(
+        (line for line in reversed(done.stdout.splitlines()) if "passed" in line or "failed" in line), "no test ran"
+    )
+    seen = f"{re.sub(r' in .*', '', last).strip('= ')} in {time.monotonic() - began:.0f} s"
+    table.add(suite.promise, suite.goal, seen, met=done.returncode == 0)
+
+
+def conformance(table: Table) -> None:
+    """The specification's own program."""
+    what, goal = "OCI conformance, dev level, sha512, sparse", "0 failures"
+    if not os.environ.get("DRYPORT_CONFORMANCE"):
+        table.leave_out(what, goal, "DRYPORT_CONFORMANCE names no program")
+        return
+    command = [sys.executable, "-m", "pytest", "-q", "tests/interop/test_registry_conformance.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    failures = len(re.findall(r": FAIL\b", done.stdout))
+    table.add(what, goal, f"{failures} failures, exit {done.returncode}", met=done.returncode == 0)
+
+
+def beside_others(table: Table) -> None:
+    """The measurements in one run."""
+    with tempfile.TemporaryDirectory(prefix="accept-") as folder:
+        figures = Path(folder) / "figures.json"
+        command = [sys.executable, "-m", "tests.bench.registry", "--full", "--json", str(figures)]
+        done = subprocess.run(command, cwd=ROOT, check=False)
+        if done.returncode or not figures.exists():
+            table.add("side by side with other registries", "measured", f"exit {done.returncode}", met=False)
+            return
+        found = json.loads(figures.read_text())
+    for case, contenders in found.items():
+        ours = contenders["dryport"]
+        for name, other in contenders.items():
+            if name == "dryport":
+                continue
+            better = ours["value"] / other["value"] if ours["higher"] else other["value"] / max(ours["value"], 1e-9)
+            goal = GOALS.get(case, {}).get(name)
+            seen = f"x{better:.2f} ({ours['value']:.2f} and {other['value']:.2f} {ours['unit']})"
+            if goal is None:
+                table.leave_out(f"{case}, {name}", "no goal set", seen)
+            else:
+                table.add(f"{case}, {name}", f"x{goal}", seen, met=better >= goal)
+
+
+def main() -> int:
+    """Show it all; 1 if anything is missed."""
+    table = Table()
+    conformance(table)
+    for suite in SUITES:
+        run_suite(suite, table)
+    beside_others(table)
+    return 0 if table.show() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
