@@ -1,7 +1,7 @@
 """What the complete registry must show: `make accept-registry` prints a table, fails where a promise is missed.
 
-Suites run as one row each; the conformance program comes by DRYPORT_CONFORMANCE, zot by DRYPORT_ZOT. Takes root and about
-half an hour on two cores, most of it building and measuring the registries beside ours.
+Suites run as one row each; the conformance program comes by DRYPORT_CONFORMANCE, zot by DRYPORT_ZOT. Takes root and
+about half an hour on two cores, most of it building and measuring the registries beside ours.
 """
 
 from __future__ import annotations
