@@ -38,6 +38,7 @@ from registry.server.threads import Threads
 from registry.server.upstream import origin
 from registry.server.watch import Sight, watch_of
 from registry.server.wire import Refusal, warning
+from registry.server.workers import Worker
 from registry.store.faults import PolicyError
 from registry.store.store import Store
 
@@ -56,12 +57,18 @@ API_VERSION = {"Docker-Distribution-API-Version": "registry/2.0"}
 class Application:
     """One registry: a store, mounted content, or both."""
 
-    def __init__(self, settings: Settings, store: Store | None, mounts: Sequence[ContentSource]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store | None,
+        mounts: Sequence[ContentSource],
+        worker: Worker | None = None,
+    ) -> None:
         threads = Threads()
         sources = Sources([*([store] if store else []), *mounts])
         self._access = access_of(settings, threads)
         self._gate = Gate(settings.limits)
-        self._watch = watch_of(settings, threads, [*(str(route) for route in ROUTES), *LABELS, MEMORY])
+        self._watch = watch_of(settings, threads, [*(str(route) for route in ROUTES), *LABELS, MEMORY], worker)
         self._registry = Registry(settings, store, sources, threads, self._access, self._watch)
         self._people = People(self._registry, self._gate)
         self._answers = Answers(store.version if store else lambda: 0)
@@ -208,6 +215,8 @@ def _failed(request: Request, error: Exception) -> Answer:
     return Answer.of(Refusal("UNSUPPORTED", "the registry failed; its log says why", status=500))
 
 
-def application(settings: Settings, store: Store | None, mounts: Sequence[ContentSource]) -> ASGIApp:
+def application(
+    settings: Settings, store: Store | None, mounts: Sequence[ContentSource], worker: Worker | None = None
+) -> ASGIApp:
     """Return the registry's ASGI application. Raises SiteError if the users file cannot be read."""
-    return Application(settings, store, mounts)
+    return Application(settings, store, mounts, worker)

@@ -58,16 +58,19 @@ class Gauge:
 
 
 class Metrics:
-    """What one process counts; after a fork, `work_as` gives the child its own row."""
+    """What one process counts, in its own row of a board that was made before the workers; `work_as` tells which."""
 
-    def __init__(self, routes: Sequence[str], gauges: Sequence[Gauge] = ()) -> None:
+    def __init__(self, routes: Sequence[str], gauges: Sequence[Gauge] = (), board: Board | None = None) -> None:
         self._routes = [*routes, "other"]
         self._gauges = gauges
         self._place = {name: number for number, name in enumerate(self._routes)}
         self._status = {status: number for number, status in enumerate((*STATUSES, OTHER))}
         self._width = len(self._status) + len(BUCKETS) + 2  # and the slowest bucket, and the sum of microseconds
         self._totals = {name: len(self._routes) * self._width + number for number, name in enumerate(TOTALS)}
-        self._board = Board(len(self._routes) * self._width + len(TOTALS))
+        needed = len(self._routes) * self._width + len(TOTALS)
+        self._board = board or Board(needed)
+        if self._board.columns < needed:
+            raise ValueError(f"the board has {self._board.columns} columns, {needed} are needed")
         self._row = 0
 
     def work_as(self, worker: int) -> None:

@@ -22,6 +22,7 @@ from registry.server.app import application
 from registry.server.protocol import Connection
 from registry.server.settings import Settings
 from registry.server.tls import Certificates
+from registry.server.workers import Worker
 from registry.store.store import Store
 
 BACKLOG = 2048
@@ -100,17 +101,36 @@ def serve(
     store: Store | None,
     mounts: Sequence[ContentSource] = (),
     on_ready: Callable[[str], None] = lambda _: None,
+    *,
+    listener: socket.socket | None = None,
+    worker: Worker | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then return; `on_ready` is told the URL. Raises SiteError if it cannot listen."""
-    server, listener = _prepare(settings, store, mounts)
-    server.on_ready = lambda: on_ready(_url(settings, listener.getsockname()[1]))
+    """Serve until SIGTERM or SIGINT, then return; `on_ready` is told the URL. Raises SiteError if it cannot listen.
+
+    One `worker` of several is given the `listener` they share.
+    """
+    server, listener = _prepare(settings, store, mounts, listener, worker)
+    url = _url(settings, listener.getsockname()[1])
+
+    def ready() -> None:
+        on_ready(url)
+        if worker:
+            worker.tell_ready()
+
+    server.on_ready = ready
     with listener:
         server.run([listener])
 
 
-def _prepare(settings: Settings, store: Store | None, mounts: Sequence[ContentSource]) -> tuple[_Server, socket.socket]:
+def _prepare(
+    settings: Settings,
+    store: Store | None,
+    mounts: Sequence[ContentSource],
+    listener: socket.socket | None = None,
+    worker: Worker | None = None,
+) -> tuple[_Server, socket.socket]:
     config = uvicorn.Config(
-        application(settings, store, mounts),
+        application(settings, store, mounts, worker),
         loop="uvloop",
         http=Connection,
         ws="none",
@@ -130,7 +150,7 @@ def _prepare(settings: Settings, store: Store | None, mounts: Sequence[ContentSo
     config.ssl = certificates.context if certificates else None
     server = _Server(config)
     server.certificates = certificates
-    return server, _listen(settings)
+    return server, listener or listen(settings)
 
 
 def _url(settings: Settings, port: int) -> str:
@@ -138,7 +158,8 @@ def _url(settings: Settings, port: int) -> str:
     return f"{'https' if settings.certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _listen(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
+    """Return the socket that settings say. Raises SiteError."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)

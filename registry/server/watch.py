@@ -17,6 +17,7 @@ from registry.server.metrics import Gauge, Metrics
 from registry.server.settings import Settings
 from registry.server.threads import Threads
 from registry.server.wire import Refusal
+from registry.server.workers import Worker
 
 _DONE = (201, 202)
 _NOTED = 255
@@ -37,13 +38,16 @@ class Sight:
     begun: float = field(default_factory=time.monotonic)
 
 
-def watch_of(settings: Settings, threads: Threads, routes: Sequence[str]) -> Watch:
+def watch_of(settings: Settings, threads: Threads, routes: Sequence[str], worker: Worker | None = None) -> Watch:
     """Return who counts and notes. Raises SiteError."""
     audit = open_audit(settings.access) if settings.access else None
     waiting = Gauge(
         "dryport_audit_waiting", "Lines of audit that are not on disk yet.", lambda: audit.waiting if audit else 0
     )
-    return Watch(Metrics(routes, [waiting]), audit, threads)
+    metrics = Metrics(routes, [waiting], worker.board if worker else None)
+    if worker:
+        metrics.work_as(worker.number)
+    return Watch(metrics, audit, threads)
 
 
 class Watch:

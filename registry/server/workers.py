@@ -1,0 +1,136 @@
+"""Several processes that serve one socket: one per core, each with its own store, mounts and memory.
+
+* They are forked before anything is opened: no connection to an index, no lock and no thread crosses a fork.
+* The first one starts alone; the others follow when it serves, so that what stops the start is told once.
+* One that dies is replaced. When the parent ends, for whatever reason, all end.
+* They share the socket and the board on which requests are counted; all else they tell each other by the store.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+
+from registry.server.metrics import Board
+
+log = logging.getLogger("dryport.registry")
+MOST = 8
+"""As many as help before a disk or a network is what limits."""
+_COLUMNS = 8192
+_RESTART_SECONDS = 1.0
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One process of several: its number, what it counts on, and whom it tells that it serves."""
+
+    number: int
+    board: Board
+    tell_ready: Callable[[], None]
+    is_spokesman: bool = False
+    """Whether it tells a person that all is well; a replacement says nothing."""
+
+
+def default_count() -> int:
+    """Return how many workers this machine has use for."""
+    return min(MOST, len(os.sched_getaffinity(0)))
+
+
+def share(count: int, work: Callable[[Worker | None], None]) -> None:
+    """Run `work` in `count` processes until this one is told to end. One process is this one itself.
+
+    Returns in the workers too, when their work ended.
+
+    Raises SystemExit with the first worker's status if that one ends before it serves.
+    """
+    if count == 1:
+        work(None)
+        return
+    parent = _Parent(Board(_COLUMNS))
+    worker = parent.fork(0)
+    if worker is None and parent.is_first_ready():
+        for number in range(1, count):
+            if worker is None:
+                worker = parent.fork(number)
+    if worker is None:
+        worker = parent.watch()
+    if worker is not None:
+        work(worker)
+
+
+class _Parent:
+    """The process that serves nothing itself."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._life, self._own_life = os.pipe()
+        self._ready, self._tell = os.pipe()
+        self._numbers: dict[int, int] = {}
+        self._is_ending = self._is_started = False
+        self._before = {number: signal.signal(number, self._end) for number in _ENDING}
+
+    def fork(self, number: int) -> Worker | None:
+        """Begin a worker; return it in its own process, None in this one."""
+        process = os.fork()
+        if process:
+            self._numbers[process] = number
+            return None
+        for signal_number, handler in self._before.items():
+            signal.signal(signal_number, handler)
+        os.close(self._own_life)
+        os.close(self._ready)
+        threading.Thread(target=_end_with, args=(self._life,), name="parent", daemon=True).start()
+        return Worker(number, self._board, self._tell_ready, is_spokesman=not self._is_started)
+
+    def _tell_ready(self) -> None:
+        os.write(self._tell, b"r")
+
+    def is_first_ready(self) -> bool:
+        """Wait for the first worker; False if all is to end before it serves. Raises SystemExit."""
+        while not self._is_ending:
+            if select.select([self._ready], [], [], 0.05)[0]:
+                self._is_started = True
+                return True
+            process, status = os.waitpid(-1, os.WNOHANG)
+            if process:
+                raise SystemExit(_code(status))
+        return False
+
+    def watch(self) -> Worker | None:
+        """Replace who dies, until all ended; returns a worker in its own process."""
+        while self._numbers:
+            process, status = os.waitpid(-1, 0)
+            number = self._numbers.pop(process, None)
+            if number is None or self._is_ending:
+                continue
+            log.error("worker %d ended with %d; another one takes its place", number, _code(status))
+            time.sleep(_RESTART_SECONDS)
+            if not self._is_ending and (worker := self.fork(number)) is not None:
+                return worker
+        for signal_number, handler in self._before.items():
+            signal.signal(signal_number, handler)
+        return None
+
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_ending = True
+        for process in self._numbers:
+            os.kill(process, signal.SIGTERM)
+
+
+def _end_with(life: int) -> None:
+    """End this process when its parent's side of the pipe is gone."""
+    os.read(life, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _code(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
