@@ -154,7 +154,7 @@ def administration(registry: Registry, sessions: Sessions) -> FastAPI:
     return app
 
 
-def _refused(request: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     """Return the answer to what is not done: a page for a person at the pages, else JSON in the data plane's form."""
     answer = _refusal(error)
     if NOTE in request.scope:

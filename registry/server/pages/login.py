@@ -62,8 +62,8 @@ def _is_secure(request: Request) -> bool:
 def _inward(place: str) -> str:
     """Return where to go next if it is one of the pages, else the first of them."""
     path = urllib.parse.urlsplit(place).path
-    is_ours = place.startswith(PAGES) and not path.startswith((f"{PAGES}log", f"{PAGES}static")) and "\\" not in place
-    return place if is_ours and place.isprintable() else PAGES
+    is_ours = path.startswith(PAGES) and path not in (f"{PAGES}login", f"{PAGES}logout")
+    return place if is_ours and place.startswith("/ui") and "\\" not in place and place.isprintable() else PAGES
 
 
 async def _body(request: Request) -> bytes:

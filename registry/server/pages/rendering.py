@@ -59,7 +59,7 @@ def lines(text: str) -> Markup:
     """Return YAML with its comments and keys marked, every character of it escaped."""
     marked = []
     for line in text.splitlines():
-        body = line.lstrip(" ")
+        body = line.lstrip(" -") if not line.startswith("#") else line
         indent = line[: len(line) - len(body)]
         key, colon, rest = body.partition(":")
         if body.startswith("#"):
