@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bundles.verify import Verified, verify
 from installer.cli.trusting import trust_state
@@ -57,6 +57,8 @@ class ServeConfig(_Section):
     users: Path | None = None
     store: Path | None = None
     bundles: tuple[BundleEntry, ...] = ()
+    workers: int = Field(0, ge=0, le=64)
+    """Processes that serve; 0 stands for one per core."""
 
     @field_validator("listen")
     @classmethod
@@ -75,7 +77,7 @@ class ServeConfig(_Section):
                 f"{error.error_count()} finding(s) in the configuration",
                 where=str(path),
                 findings=findings(error, SiteError, "config-field"),
-                hint="listen, certificate, key, users, store and bundles are what can be set",
+                hint="listen, certificate, key, users, store, bundles and workers are what can be set",
             ) from error
         except (OSError, ValueError) as error:
             raise SiteError(
@@ -101,13 +103,21 @@ class Served:
     warnings: Sequence[str]
 
 
-@contextmanager
-def opened(settings: Settings, bundles: Sequence[BundleEntry], folder: Path) -> Iterator[Served]:
-    """Open the store and verify the bundles. Raises UsageError, TrustError, MediaError, SiteError."""
+def judge(settings: Settings, bundles: Sequence[BundleEntry]) -> None:
+    """Refuse what no opening is needed for. Raises UsageError."""
     if settings.store is None and not bundles:
         raise UsageError(
             "nothing-to-serve", "there is neither a bundle nor a store to serve", hint="--bundle or --store"
         )
+    for entry in bundles:
+        if entry.home is None and entry.root is None and entry.fingerprint is None:
+            raise _untrusted(entry.path)
+
+
+@contextmanager
+def opened(settings: Settings, bundles: Sequence[BundleEntry], folder: Path) -> Iterator[Served]:
+    """Open the store and verify the bundles. Raises UsageError, TrustError, MediaError, SiteError."""
+    judge(settings, bundles)
     with ExitStack() as stack:
         store = stack.enter_context(Store.open(settings.store)) if settings.store else None
         verified = [_verified(entry, folder) for entry in bundles]
@@ -131,12 +141,7 @@ def open_bundle(path: Path, home: Path | None, root: Path | None, fingerprint: s
         return memory.verified(Home.open(home), path, now=datetime.now(UTC))
     state = trust_state(home, root, fingerprint)
     if state is None:
-        raise UsageError(
-            "trust-missing",
-            "a bundle is served or imported only when somebody trusted signed it",
-            where=str(path),
-            hint="give --home DIR, or --root 1.root.json with --fingerprint sha256:...",
-        )
+        raise _untrusted(path)
     return verify(path, state, now=datetime.now(UTC))
 
 
@@ -146,6 +151,15 @@ def take_in(verified: Verified, home: Path | None) -> None:
         opened = Home.open(home)
         with opened.locked():
             memory.accept(opened, verified)
+
+
+def _untrusted(path: Path) -> UsageError:
+    return UsageError(
+        "trust-missing",
+        "a bundle is served or imported only when somebody trusted signed it",
+        where=str(path),
+        hint="give --home DIR, or --root 1.root.json with --fingerprint sha256:...",
+    )
 
 
 def address(text: str) -> tuple[str, int]:
