@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from installer.cli import keeping
+from installer.cli.access import audit, token
 from installer.cli.connecting import connect, connection_options, read_password
 from installer.cli.render import Console, amount, json_option
 from installer.cli.trusting import trust_options
@@ -19,7 +19,6 @@ from registry.errors import SiteError, UsageError
 if TYPE_CHECKING:
     from installer.cli.serving import ServeConfig, Served
     from registry.mirror.report import CopyReport
-    from registry.server.workers import Worker
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 NAMED = 20
@@ -32,6 +31,10 @@ def registry() -> None:
     """Serve content from a store or straight from a bundle."""
 
 
+registry.add_command(token)
+registry.add_command(audit)
+
+
 @registry.command()
 @click.option("--config", type=FILE, help="Configuration file; no other option is given with it.")
 @click.option("--bundle", "bundles", type=FILE, multiple=True, help="Bundle to serve from, in place.")
@@ -40,7 +43,6 @@ def registry() -> None:
 @click.option("--certificate", type=FILE, help="Certificate chain (PEM).")
 @click.option("--key", type=FILE, help="Its key (PEM, not encrypted).")
 @click.option("--users", type=FILE, help="Users file; see: dryport registry user add.")
-@click.option("--workers", type=click.IntRange(1, 64), help="Processes that serve.  [default: one per core, up to 8]")
 @trust_options
 @json_option
 def serve(
@@ -52,7 +54,6 @@ def serve(
     certificate: Path | None,
     key: Path | None,
     users: Path | None,
-    workers: int | None,
     home: Path | None,
     first_root: Path | None,
     fingerprint: str | None,
@@ -60,12 +61,9 @@ def serve(
 ) -> None:
     """Serve until the process is told to end. Bundles are verified first and served without unpacking them."""
     from installer.cli import serving  # noqa: PLC0415 - `--help` need not wait for a server
-    from registry.server.serve import listen as begin_to_listen  # noqa: PLC0415
     from registry.server.serve import serve as run  # noqa: PLC0415
-    from registry.server.workers import default_count, share  # noqa: PLC0415
 
-    options: dict[str, object] = {"listen": listen, "certificate": certificate, "key": key, "users": users}
-    options |= {"store": store, "workers": workers}
+    options = {"listen": listen, "certificate": certificate, "key": key, "users": users, "store": store}
     given = {name: value for name, value in options.items() if value is not None}
     trust = {"home": home, "root": first_root, "fingerprint": fingerprint}
     if config is not None:
@@ -76,18 +74,10 @@ def serve(
         wanted, folder = _from_options(given, [{"path": path, **trust} for path in bundles]), Path()
     console = Console(as_json=as_json)
     settings = wanted.settings(folder)
-
-    def work(worker: Worker | None = None) -> None:
-        with serving.opened(settings, wanted.bundles, folder) as served:
-            is_first = worker is None or worker.is_spokesman
-            for warning in served.warnings if is_first else ():
-                console.note(f"warning: {warning}")
-            tell = partial(_say_ready, console, served) if is_first else _say_nothing
-            run(settings, served.store, served.mounts, tell, listener=listener, worker=worker)
-
-    serving.judge(settings, wanted.bundles)
-    with begin_to_listen(settings) as listener:
-        share(wanted.workers or default_count(), work)
+    with serving.opened(settings, wanted.bundles, folder) as served:
+        for warning in served.warnings:
+            console.note(f"warning: {warning}")
+        run(settings, served.store, served.mounts, lambda url: _say_ready(console, url, served))
 
 
 def _from_options(given: Mapping[str, object], bundles: Sequence[Mapping[str, object]]) -> ServeConfig:
@@ -103,11 +93,7 @@ def _from_options(given: Mapping[str, object], bundles: Sequence[Mapping[str, ob
         ) from error
 
 
-def _say_nothing(_: str) -> None:
-    pass
-
-
-def _say_ready(console: Console, served: Served, url: str) -> None:
+def _say_ready(console: Console, url: str, served: Served) -> None:
     sources = [{"source": name, "repositories": sorted(source.repositories())} for name, source in served.origins]
     lines = [f"serving at {url}"]
     for name, source in served.origins:
@@ -129,7 +115,7 @@ def user() -> None:
 @click.option("--grant", "grants", multiple=True, required=True, help="ACTIONS:GLOB, as pull:* or pull,push:team/*.")
 @json_option
 def add(*, name: str, users: Path, password_file: Path, grants: tuple[str, ...], as_json: bool) -> None:
-    """Let NAME in, or change what NAME may do. A running server reads the file when it starts."""
+    """Let NAME in, or change what NAME may do. A running server sees it with the next request."""
     from registry.server.users import Users, user_line  # noqa: PLC0415 - as above
     from registry.store import durable  # noqa: PLC0415
 

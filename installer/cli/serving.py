@@ -7,6 +7,7 @@ The configuration file is what the service on a host is started with; it holds p
     key: /etc/dryport/registry/tls/registry.key
     users: /etc/dryport/registry/users
     store: /var/lib/dryport/registry
+    external_url: https://registry.example.org:5000
     bundles: []
 """
 
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError, field_validator
 
 from bundles.verify import Verified, verify
 from installer.cli.trusting import trust_state
@@ -28,9 +29,12 @@ from installer.site.home import Home
 from registry.content import ContentSource
 from registry.declaration import findings, load
 from registry.errors import SiteError, UsageError
+from registry.server.limits import Limits, Rate
 from registry.server.settings import Settings
 from registry.store.store import Store
 
+ACCESS = "access"
+"""The access folder's place in a store: robots, the tokens' key, the audit log."""
 DEFAULT_LISTEN = "127.0.0.1:5000"
 _LISTEN = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})")
 
@@ -48,6 +52,30 @@ class BundleEntry(_Section):
     fingerprint: str | None = None
 
 
+class RateEntry(_Section):
+    """So many requests at once, then so many a second; 0 stands for any number."""
+
+    per_second: float = Field(0.0, ge=0, le=1_000_000)
+    burst: int = Field(1, ge=1, le=1_000_000)
+
+
+class LimitsEntry(_Section):
+    """How often somebody may ask one server process; `proxies` are believed to know who asks through them."""
+
+    identity: RateEntry | None = None
+    address: RateEntry | None = None
+    failures: RateEntry | None = None
+    limits_loopback: bool = False
+    proxies: frozenset[IPvAnyAddress] = frozenset()
+
+    def limits(self) -> Limits:
+        """Return them as the server takes them; what is not said stays at its default."""
+        given = {"identity": self.identity, "address": self.address, "failures": self.failures}
+        rates = {name: Rate(one.per_second, one.burst) for name, one in given.items() if one}
+        proxies = frozenset(map(str, self.proxies))
+        return Limits(**rates, limits_loopback=self.limits_loopback, proxies=proxies)
+
+
 class ServeConfig(_Section):
     """A whole configuration file; relative paths are beside it."""
 
@@ -56,6 +84,11 @@ class ServeConfig(_Section):
     key: Path | None = None
     users: Path | None = None
     store: Path | None = None
+    access: Path | None = None
+    external_url: str | None = None
+    client_ca: Path | None = None
+    anonymous_pull: bool = False
+    limits: LimitsEntry = LimitsEntry()
     bundles: tuple[BundleEntry, ...] = ()
     workers: int = Field(0, ge=0, le=64)
     """Processes that serve; 0 stands for one per core."""
@@ -87,9 +120,24 @@ class ServeConfig(_Section):
     def settings(self, folder: Path) -> Settings:
         """Return the server's settings, with paths seen from `folder`."""
         host, port = address(self.listen)
-        paths = (folder / path if path else None for path in (self.certificate, self.key, self.users, self.store))
-        certificate, key, users, store = paths
-        return Settings(host, port, certificate, key, users, store)
+        store = _below(folder, self.store)
+        return Settings(
+            host=host,
+            port=port,
+            certificate=_below(folder, self.certificate),
+            key=_below(folder, self.key),
+            users=_below(folder, self.users),
+            store=store,
+            access=_below(folder, self.access) or (store / ACCESS if store else None),
+            client_ca=_below(folder, self.client_ca),
+            external_url=self.external_url,
+            anonymous_pull=self.anonymous_pull,
+            limits=self.limits.limits(),
+        )
+
+
+def _below(folder: Path, path: Path | None) -> Path | None:
+    return folder / path if path else None
 
 
 @dataclass(frozen=True)

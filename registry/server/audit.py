@@ -33,6 +33,7 @@ START = "0" * 64
 _TAIL = 2 * LINE_BYTES
 _MOST_WAITING = 10_000
 _FILE = re.compile(r"([0-9]{12})\.jsonl")
+_HEAD = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 _LOCK = "lock"
 AUDIT = "audit"
 """The log's place in the access folder."""
@@ -45,6 +46,14 @@ class Head:
 
     sequence: int = 0
     digest: str = START
+
+    @classmethod
+    def parse(cls, text: str) -> Head:
+        """Return the head that `str` spelled. Raises ValueError."""
+        found = _HEAD.fullmatch(text)
+        if not found:
+            raise ValueError(f"a head is NUMBER:DIGEST, not {text[:100]!r}")
+        return cls(int(found[1]), found[2])
 
     def __str__(self) -> str:
         return f"{self.sequence}:{self.digest}"
