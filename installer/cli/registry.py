@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from registry.errors import SiteError, UsageError
 if TYPE_CHECKING:
     from installer.cli.serving import ServeConfig, Served
     from registry.mirror.report import CopyReport
+    from registry.server.workers import Worker
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 NAMED = 20
@@ -43,6 +45,7 @@ registry.add_command(audit)
 @click.option("--certificate", type=FILE, help="Certificate chain (PEM).")
 @click.option("--key", type=FILE, help="Its key (PEM, not encrypted).")
 @click.option("--users", type=FILE, help="Users file; see: dryport registry user add.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes that serve.  [default: one per core, up to 8]")
 @trust_options
 @json_option
 def serve(
@@ -54,6 +57,7 @@ def serve(
     certificate: Path | None,
     key: Path | None,
     users: Path | None,
+    workers: int | None,
     home: Path | None,
     first_root: Path | None,
     fingerprint: str | None,
@@ -61,9 +65,12 @@ def serve(
 ) -> None:
     """Serve until the process is told to end. Bundles are verified first and served without unpacking them."""
     from installer.cli import serving  # noqa: PLC0415 - `--help` need not wait for a server
+    from registry.server.serve import listen as begin_to_listen  # noqa: PLC0415
     from registry.server.serve import serve as run  # noqa: PLC0415
+    from registry.server.workers import default_count, share  # noqa: PLC0415
 
-    options = {"listen": listen, "certificate": certificate, "key": key, "users": users, "store": store}
+    options: dict[str, object] = {"listen": listen, "certificate": certificate, "key": key, "users": users}
+    options |= {"store": store, "workers": workers}
     given = {name: value for name, value in options.items() if value is not None}
     trust = {"home": home, "root": first_root, "fingerprint": fingerprint}
     if config is not None:
@@ -74,10 +81,18 @@ def serve(
         wanted, folder = _from_options(given, [{"path": path, **trust} for path in bundles]), Path()
     console = Console(as_json=as_json)
     settings = wanted.settings(folder)
-    with serving.opened(settings, wanted.bundles, folder) as served:
-        for warning in served.warnings:
-            console.note(f"warning: {warning}")
-        run(settings, served.store, served.mounts, lambda url: _say_ready(console, url, served))
+
+    def work(worker: Worker | None = None) -> None:
+        with serving.opened(settings, wanted.bundles, folder) as served:
+            is_first = worker is None or worker.is_spokesman
+            for warning in served.warnings if is_first else ():
+                console.note(f"warning: {warning}")
+            tell = partial(_say_ready, console, served) if is_first else _say_nothing
+            run(settings, served.store, served.mounts, tell, listener=listener, worker=worker)
+
+    serving.judge(settings, wanted.bundles)
+    with begin_to_listen(settings) as listener:
+        share(wanted.workers or default_count(), work)
 
 
 def _from_options(given: Mapping[str, object], bundles: Sequence[Mapping[str, object]]) -> ServeConfig:
@@ -93,7 +108,11 @@ def _from_options(given: Mapping[str, object], bundles: Sequence[Mapping[str, ob
         ) from error
 
 
-def _say_ready(console: Console, url: str, served: Served) -> None:
+def _say_nothing(_: str) -> None:
+    pass
+
+
+def _say_ready(console: Console, served: Served, url: str) -> None:
     sources = [{"source": name, "repositories": sorted(source.repositories())} for name, source in served.origins]
     lines = [f"serving at {url}"]
     for name, source in served.origins:
@@ -115,7 +134,7 @@ def user() -> None:
 @click.option("--grant", "grants", multiple=True, required=True, help="ACTIONS:GLOB, as pull:* or pull,push:team/*.")
 @json_option
 def add(*, name: str, users: Path, password_file: Path, grants: tuple[str, ...], as_json: bool) -> None:
-    """Let NAME in, or change what NAME may do. A running server sees it with the next request."""
+    """Let NAME in, or change what NAME may do. A running server reads the file when it starts."""
     from registry.server.users import Users, user_line  # noqa: PLC0415 - as above
     from registry.store import durable  # noqa: PLC0415
 
