@@ -45,10 +45,10 @@ def gc(*, folder: Path, lease: float, grace: float, dry_run: bool, as_json: bool
     with _opened(folder) as store:
         done = collect(store, lease=lease * HOUR, grace=grace * HOUR, dry_run=dry_run)
     would = "would be " if dry_run else ""
+    garbage = f"{done.marked_manifests} manifests and {done.marked_blobs} blobs ({amount(done.marked_bytes)})"
     text = (
         f"{folder}: {amount(done.freed)} {would}freed ({done.removed} contents, {done.strays} strays)\n"
-        f"  {done.marked_manifests} manifests and {done.marked_blobs} blobs ({amount(done.marked_bytes)}) {would}marked; a run "
-        f"after the grace frees them"
+        f"  {garbage} {would}marked; a run after the grace frees them"
     )
     Console(as_json=as_json).result("RegistryCollected", {"store": str(folder), **done.as_json()}, text)
 
