@@ -16,10 +16,13 @@ from registry.server.settings import Settings
 from registry.server.users import user_line
 from registry.store.store import Store
 from tests.authority import Authority
+from tests.conftest import absent, need
 from tests.lab import podman
+from tests.lab.peers import PEERS, PeerError, peer
 from tests.oci_samples import Image
 
 USER, PASSWORD = "pusher", "correct horse"
+PLACES = ("team", "upstream.example.org")
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class Site:
 
     def run(self, *command: str | Path, expected: int = 0, cwd: Path | None = None) -> str:
         """Run a client and return all it said."""
-        return run(*map(str, command), expected=expected, environment=self.environment, cwd=cwd)
+        program, *rest = command
+        return run(foreign(str(program)), *map(str, rest), expected=expected, environment=self.environment, cwd=cwd)
 
     def layout(self, sample: Image, tag: str = "1.0", name: str = "layout") -> Path:
         """Write an image as an OCI layout."""
@@ -65,11 +69,11 @@ class Site:
 
 @contextmanager
 def served(folder: Path) -> Iterator[Site]:
-    """Serve a new store over TLS for one user, who may do everything below `team/`."""
+    """Serve a new store over TLS for one user, who may do everything below the two `PLACES`."""
     authority = Authority(folder)
     server = authority.issue("127.0.0.1")
     users = folder / "users"
-    users.write_text(user_line(USER, PASSWORD, ["pull,push,delete:team/*"]) + "\n")
+    users.write_text(user_line(USER, PASSWORD, [f"pull,push,delete:{place}/*" for place in PLACES]) + "\n")
     certificates = folder / "certs.d"
     certificates.mkdir()
     (certificates / "ca.crt").write_bytes(authority.ca.read_bytes())
@@ -88,6 +92,18 @@ def write_login(folder: Path, address: str, credentials: str) -> Path:
     path.write_text(json.dumps({"auths": {address: {"auth": base64.b64encode(credentials.encode()).decode()}}}))
     path.chmod(0o600)
     return folder
+
+
+def foreign(name: str) -> str:
+    """Return a client's path, the pinned one where there is a recipe to build it; skip, or fail in CI, without it."""
+    if name not in PEERS:
+        need(name)
+        return name
+    try:
+        return str(peer(name))
+    except PeerError as error:
+        absent(str(error))
+        raise
 
 
 def run(*command: str, expected: int = 0, environment: dict[str, str] | None = None, cwd: Path | None = None) -> str:
