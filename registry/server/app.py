@@ -147,13 +147,14 @@ class Application:
         if route is None:
             raise Refusal("UNSUPPORTED", "the method is not allowed", headers={"Allow": ", ".join(found.routes)})
         sight.route, sight.event, sight.reference = str(route), route.event, found.argument
-        identity = await self._identify(found, route, request, sight)
-        repository = sight.repository = _repository(found)
         namespace = request.asked("ns") if route.permission is Permission.PULL else None
-        upstream = origin(namespace, repository)
+        upstream = origin(namespace, found.repository)
+        identity = await self._identify(found, route, request, sight, upstream)
+        repository = _repository(found)
         is_there = self._registry.sources.has_repository
-        if upstream and identity.may("pull", upstream) and await self._registry.threads.keep(is_there, upstream):
-            repository = upstream
+        if upstream and identity.may_with_another_token("pull", upstream):
+            repository = upstream if await self._registry.threads.keep(is_there, upstream) else repository
+        sight.repository = repository
         if route.permission not in _LOOSE and not identity.may(route.permission.value, repository):
             raise self._denied(identity, route, repository)
         call = Call(self._registry, request, identity, repository, found.argument)
@@ -171,7 +172,9 @@ class Application:
             answer.headers |= self._access.challenge()  # so that a client that wants to push knows how to log in
         return answer
 
-    async def _identify(self, found: Match, route: Route, request: Request, sight: Sight) -> Identity:
+    async def _identify(
+        self, found: Match, route: Route, request: Request, sight: Sight, upstream: str | None
+    ) -> Identity:
         sight.origin = address_of(request.peer, request.headers.get("x-forwarded-for"), self._registry.settings.limits)
         self._gate.admit_address(sight.origin)
         if route.permission is Permission.NONE:
@@ -180,7 +183,8 @@ class Application:
             identity = await self._access.identify(request.headers, request.certificate, sight.origin)
         except LoginRefusal as error:
             if request.path.startswith("/v2/"):
-                error.headers |= self._access.challenge(route.scope(found.repository))
+                scopes = [route.scope(name) for name in (found.repository, upstream) if name is not None]
+                error.headers |= self._access.challenge(" ".join(scopes))
             raise
         sight.user = identity.name
         self._gate.admit_identity(identity.name)

@@ -110,6 +110,22 @@ def test_a_token_opens_what_it_is_for_and_nothing_else(site: Site) -> None:
     )
 
 
+def test_a_mirrors_client_is_told_the_scope_of_the_upstream_name_too(site: Site) -> None:
+    wire = site.wire
+    wire.push_blob("docker.io/library/web", BLOB)
+    path = f"{path_of(repository='library/web')}?ns=docker.io"
+    asked = wire.as_user(None).ask("GET", path).headers["WWW-Authenticate"]
+    scope = "repository:library/web:pull repository:docker.io/library/web:pull"
+    assert asked.endswith(f',scope="{scope}"')
+    answer = site.with_token(site.token("admin", scope)["token"], "GET", path)
+    assert (answer.data, answer.headers["OCI-Namespace"]) == (BLOB, "docker.io")
+    narrow = site.with_token(site.token("admin", "repository:library/web:pull")["token"], "GET", path)
+    assert code(narrow) == (401, "UNAUTHORIZED")
+    assert 'scope="repository:docker.io/library/web:pull"' in narrow.headers["WWW-Authenticate"]
+    assert 'error="insufficient_scope"' in narrow.headers["WWW-Authenticate"]
+    assert code(site.with_token(site.token("nothing", scope)["token"], "GET", path))[0] in (401, 403)
+
+
 def test_asking_for_too_much_gives_what_is_granted_without_an_error(site: Site) -> None:
     value = site.token("reader", f"repository:{REPOSITORY}:pull,push,delete", "repository:other/app:pull")
     assert access_in(value) == {f"repository:{REPOSITORY}": ["pull"]}
