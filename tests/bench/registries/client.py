@@ -170,7 +170,8 @@ class Blob:
         if self._data is not None:
             yield self._data
             return
-        yield self._first[: self.size]
+        if self.size:
+            yield self._first[: self.size]
         rest = self.size - min(self.size, len(self._first))
         pattern, at = memoryview(self._pattern), 0
         while rest > 0:
