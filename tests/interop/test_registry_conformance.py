@@ -7,6 +7,7 @@ name it by DRYPORT_CONFORMANCE. Without it, tests/contracts holds every box of t
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -22,14 +23,21 @@ PASSWORD = "a password of this test alone"
 
 
 @pytest.mark.skipif(not PROGRAM, reason="DRYPORT_CONFORMANCE names no OCI conformance program; tests/contracts ran")
-def test_the_conformance_program_finds_no_failure(tmp_path: Path) -> None:
+@pytest.mark.parametrize("login", ["password", "token"])
+def test_the_conformance_program_finds_no_failure(tmp_path: Path, login: str) -> None:
     users = tmp_path / "users"
     users.write_text(user_line("tester", PASSWORD, ["pull,push,delete:*"]) + "\n")
     store_folder = tmp_path / "store"
     store_folder.mkdir()
     (store_folder / "policy.yaml").write_text('rules: [{repositories: ["*"], sparse: all}]\n')
     results = tmp_path / "results"
-    with Store.open(store_folder) as store, Running(Settings(users=users), store) as running:
+    settings = Settings(users=users)
+    if login == "token":
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        access = tmp_path / "access"
+        settings = Settings(port=port, users=users, access=access, external_url=f"http://127.0.0.1:{port}")
+    with Store.open(store_folder) as store, Running(settings, store) as running:
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(tmp_path),
