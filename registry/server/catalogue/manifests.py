@@ -10,7 +10,7 @@ from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
 from registry.oci.manifest import TITLE, Manifest
 from registry.server.catalogue.kinds import fallback_kind, kind
-from registry.server.catalogue.repositories import platform_name
+from registry.server.catalogue.repositories import platform_name, size_below
 from registry.server.catalogue.viewer import Found, Name, Shown, Viewer
 
 CONFIG_BYTES = 4 << 20
@@ -88,7 +88,6 @@ def manifest(viewer: Viewer, name: Name) -> ManifestView:
     word = kind(repository, one.media_type, one.artifact_type)
     config = _config(viewer, repository, one) if word == "image" and one.blobs else {}
     layers = one.blobs[1:] if config else one.blobs
-    blobs = {blob.digest: blob.size for blob in one.blobs}
     return ManifestView(
         repository=repository,
         tags=_tags(viewer, found),
@@ -97,7 +96,7 @@ def manifest(viewer: Viewer, name: Name) -> ManifestView:
         media_type=one.media_type,
         artifact_type=one.artifact_type or "",
         manifest_size=len(one.data),
-        size=len(one.data) + sum(blobs.values()),
+        size=size_below(viewer, repository, one),
         annotations={key: str(value) for key, value in one.annotations.items()},
         subject=str(one.subject.digest) if one.subject else "",
         config=_told(config) if config else None,
@@ -168,11 +167,8 @@ def _layers(layers: Sequence[Descriptor], history: Sequence[str]) -> list[Layer]
 
 
 def _platform(viewer: Viewer, repository: str, child: Descriptor) -> Platform:
-    found = viewer.sources.manifest(repository, child.digest)
-    size = child.size
-    if found:
-        blobs = {blob.digest: blob.size for blob in Manifest.parse(*found).blobs}
-        size += sum(blobs.values())
+    found = viewer.manifest(repository, child.digest)
+    size = child.size + sum({blob.digest: blob.size for blob in found.blobs}.values()) if found else child.size
     return Platform(
         name=platform_name(child.platform) or "any",
         digest=str(child.digest),

@@ -267,6 +267,12 @@ def _images(viewer: Viewer, repository: str, pack: Pack) -> list[PackImage]:
 
 def _dependencies(pack: Pack) -> list[Dependency]:
     return [
-        Dependency(name=one.pack, kind=one.kind, range=" to ".join(filter(None, (one.min_version, one.max_version))))
+        Dependency(
+            name=one.pack,
+            kind=one.kind,
+            range=" ".join(
+                f"{word} {bound}" for word, bound in (("from", one.min_version), ("up to", one.max_version)) if bound
+            ),
+        )
         for one in pack.metadata.constraints.dependencies
     ]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from registry.oci.digest import Digest
+from registry.oci.manifest import Manifest
 from registry.server.catalogue.kinds import fallback_kind, kind
 from registry.server.catalogue.viewer import PAGE_ROWS, Name, NotVisibleError, Page, Shown, Viewer, cut
 
 _RUNS = re.compile(r"[0-9]{1,18}|[^0-9]+")
 _NEWEST = 3
+_MOST_CHILDREN = 50
 
 
 class RepositoryRow(Shown):
@@ -30,7 +31,7 @@ class TagRow(Shown):
     digest: str
     media_type: str
     size: int
-    """Bytes of everything below it; of an index, only its own."""
+    """Bytes of everything below it that is here."""
     platforms: Sequence[str] = ()
 
 
@@ -72,6 +73,17 @@ def version_order(tag: str) -> tuple[bool, tuple[tuple[int, int, str], ...], boo
     return stem[:1].isdigit(), parts, not dash, rest
 
 
+def size_below(viewer: Viewer, repository: str, manifest: Manifest) -> int:
+    """Return the bytes of a manifest and of all below it, each content once; what is not here counts nothing."""
+    sizes = {blob.digest: blob.size for blob in manifest.blobs}
+    total = len(manifest.data)
+    for child in manifest.children[:_MOST_CHILDREN]:
+        if found := viewer.manifest(repository, child.digest):
+            total += len(found.data)
+            sizes |= {blob.digest: blob.size for blob in found.blobs}
+    return total + sum(sizes.values())
+
+
 def platform_name(platform: object) -> str:
     """Return `os/architecture/variant` of a descriptor's platform, or nothing for one that is none."""
     if not isinstance(platform, dict):
@@ -92,12 +104,11 @@ def _tag(viewer: Viewer, repository: str, tag: str) -> TagRow | None:
     except (NotVisibleError, ValueError):
         return None  # gone since the list was made, or damaged: `registry scrub` tells which
     manifest = found.manifest
-    blobs: dict[Digest, int] = {blob.digest: blob.size for blob in manifest.blobs}
     return TagRow(
         name=tag,
         kind=kind(repository, manifest.media_type, manifest.artifact_type),
         digest=str(found.digest),
         media_type=manifest.media_type,
-        size=len(manifest.data) + sum(blobs.values()),
+        size=size_below(viewer, repository, manifest),
         platforms=[name for child in manifest.children if (name := platform_name(child.platform))],
     )

@@ -112,10 +112,18 @@ class Viewer:
         if digest is None and name.tag is not None:
             known = self.sources.resolve(name.repository, name.tag)
             digest = known.digest if known else None
-        found = self.sources.manifest(name.repository, digest) if digest else None
+        found = self.manifest(name.repository, digest) if digest else None
         if digest is None or found is None:
             raise NotVisibleError
-        return Found(name, digest, Manifest.parse(*found))
+        return Found(name, digest, found)
+
+    def manifest(self, repository: str, digest: Digest) -> Manifest | None:
+        """Return a manifest of a repository that the caller may see; None too for bytes that are none any more."""
+        found = self.sources.manifest(repository, digest)
+        try:
+            return Manifest.parse(*found) if found else None
+        except ValueError:
+            return None
 
 
 def cut(rows: Sequence[Row], page: int, size: int = PAGE_ROWS) -> tuple[Sequence[Row], int]:
