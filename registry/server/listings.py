@@ -23,10 +23,13 @@ _INDEX = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []
 async def tags(call: Call) -> Answer:
     """OCI dist-spec: end-8a, end-8b."""
     sources, keep = call.registry.sources, call.registry.threads.keep
-    names = await keep(sources.tags, call.repository)
-    if not names and not await keep(sources.has_repository, call.repository):
+    most = _most(call)
+    found = await keep(sources.tags_after, call.repository, call.request.asked("last") or "", most + 1)
+    if not found and not await keep(sources.has_repository, call.repository):
         raise Refusal("NAME_UNKNOWN", "there is no such repository")
-    page, link = _page(call, names, f"/v2/{call.repository}/tags/list")
+    page, path = found[:most], f"/v2/{call.repository}/tags/list"
+    is_more = bool(page) and len(found) > most
+    link = _next(path, {"n": str(most), "last": page[-1]}) if is_more else {}
     return _json({"name": call.repository, "tags": page}, link)
 
 

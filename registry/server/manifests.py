@@ -12,11 +12,12 @@ from registry.oci.reference import tag_name
 from registry.server.blobs import FOREVER, is_known
 from registry.server.context import Call, digest_of
 from registry.server.exchange import Answer
-from registry.server.wire import Refusal
+from registry.server.wire import Refusal, warning
 from registry.store.faults import BlobMissingError, DigestMismatchError, ManifestInvalidError, TagExistsError
 
 MANIFEST_BYTES = 2 * strictjson.METADATA_BYTES
 MOST_TAGS = 100
+NEARLY_FULL = 0.9
 
 
 async def get(call: Call) -> Answer:
@@ -77,6 +78,9 @@ async def put(call: Call) -> Answer:
     }
     if subject:
         headers["OCI-Subject"] = str(subject.digest)
+    fullness: float = await keep(store.fullness, call.repository)
+    if fullness >= NEARLY_FULL:
+        headers |= warning(f"{call.repository} uses {fullness:.0%} of its quota")
     return Answer(201, headers, repeated=[("OCI-Tag", name) for name in tags if digest])
 
 

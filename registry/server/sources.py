@@ -29,6 +29,16 @@ class Sources:
         """Return a repository's tags, sorted by their bytes."""
         return sorted({tag for source in self._sources for tag in source.tags(repository)})
 
+    def tags_after(self, repository: str, last: str, most: int) -> Sequence[str]:
+        """Return the first `most` tags that come after `last`."""
+        found: set[str] = set()
+        for source in self._sources:
+            if isinstance(source, Store):
+                found.update(source.tags_after(repository, last, most))
+            else:
+                found.update(tag for tag in source.tags(repository) if tag > last)
+        return sorted(found)[:most]
+
     def resolve(self, repository: str, tag: str) -> Descriptor | None:
         """Return the manifest that a tag names."""
         for source in self._sources:

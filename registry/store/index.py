@@ -32,6 +32,7 @@ _REPOSITORIES = select(repositories.c.name).order_by(repositories.c.name)
 _REPOSITORY = select(repositories.c.name).where(repositories.c.name == bindparam("repository"))
 _HOLDERS = _REPOSITORIES.join(holdings).where(holdings.c.digest == bindparam("digest"), holdings.c.dead.is_(None))
 _TAGS = _of(select(tags.c.name), tags).order_by(tags.c.name)
+_TAGS_AFTER = _TAGS.where(tags.c.name > bindparam("after")).limit(bindparam("most"))
 _TAGGED = _of(select(manifests).select_from(tags.join(manifests)), tags).where(tags.c.name == bindparam("tag"))
 _ALIVE = _of(select(manifests), manifests).where(manifests.c.dead.is_(None))
 _MANIFEST = _ALIVE.where(manifests.c.digest == bindparam("digest"))
@@ -61,6 +62,10 @@ class Index:
         """Return a repository's tags, sorted by their bytes."""
         return self._names(_TAGS, repository=repository)
 
+    def tags_after(self, repository: str, last: str, most: int) -> list[str]:
+        """Return the first `most` tags that come after `last`, whatever the number of all."""
+        return self._names(_TAGS_AFTER, repository=repository, after=last, most=most)
+
     def resolve(self, repository: str, tag: str) -> Descriptor | None:
         """Return the manifest that a tag names."""
         return next(iter(self._manifests(_TAGGED, repository=repository, tag=tag)), None)
@@ -87,7 +92,7 @@ class Index:
         """Return the repositories that hold a blob."""
         return self._names(_HOLDERS, digest=str(digest))
 
-    def _names(self, wanted: Select[Any], **values: str) -> list[str]:
+    def _names(self, wanted: Select[Any], **values: str | int) -> list[str]:
         with self._database.reading() as connection:
             return list(connection.scalars(wanted, values))
 

@@ -126,6 +126,10 @@ class Store:
         """Return a repository's tags, sorted."""
         return self._index.tags(repository)
 
+    def tags_after(self, repository: str, last: str, most: int) -> Sequence[str]:
+        """Return the first `most` tags that come after `last`, whatever the number of all."""
+        return self._index.tags_after(repository, last, most)
+
     def resolve(self, repository: str, tag: str) -> Descriptor | None:
         """Return the manifest that a tag names."""
         return self._index.resolve(repository, tag)
@@ -193,6 +197,14 @@ class Store:
             with changes.within_quota(connection, repository, rules):
                 changes.record_blob(connection, repository, digest, size)
         return True
+
+    def fullness(self, repository: str) -> float:
+        """Return which part of its quota a repository uses; 0 without a quota."""
+        quota = self.policy.for_repository(repository).quota_bytes
+        if quota is None:
+            return 0.0
+        with self.database.reading() as connection:
+            return changes.used(connection, repository) / max(quota, 1)
 
     def holders(self, digest: Digest) -> Sequence[str]:
         """Return the repositories that hold a blob."""

@@ -113,6 +113,30 @@ def test_a_read_only_registry_warns_where_a_client_comes_in_and_where_it_would_w
         assert (code(answer), answer.headers["Warning"]) == ((405, "UNSUPPORTED"), expected)
 
 
+def test_a_push_warns_when_its_repository_is_nearly_full_and_then_is_refused(tmp_path: Path) -> None:
+    sample = image(b"x" * 100)
+    size = sum(map(len, sample.blobs.values())) + len(sample.manifest)
+    (tmp_path / "store").mkdir()
+    rule = f'rules: [{{repositories: ["*"], quota_bytes: {size + 20}}}]'
+    (tmp_path / "store/policy.yaml").write_text(rule)
+    with (
+        Store.open(tmp_path / "store") as store,
+        Running(Settings(users=write_users(tmp_path / "users")), store) as run,
+    ):
+        wire = Wire(run.url)
+        for data in sample.blobs.values():
+            wire.push_blob("team/app", data)
+        answer = wire.push_manifest("team/app", sample.manifest, "1")
+        assert answer.status == 201
+        assert answer.headers["Warning"].startswith('299 - "team/app uses 9')
+        begun = wire.ask("POST", "/v2/team/app/blobs/uploads/")
+        more = b"y" * 4096
+        refused = wire.ask("PUT", f"{begun.headers['Location']}?digest={Digest.of(more)}", more)
+        assert code(refused) == (403, "DENIED")
+        assert "quota" in refused.headers["Warning"] or "may hold" in refused.headers["Warning"]
+        assert wire.ask("GET", "/v2/team/app/manifests/1").data == sample.manifest
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_mirrors_client_finds_content_by_its_upstream_name(wire: Wire, name: str, method: str) -> None:
     digest = wire.push_image(f"docker.io/{name}", image(), "1")
