@@ -87,6 +87,7 @@ uploads = Table(
     Column("size", Integer, nullable=False),  # bytes that are durable, never more
     Column("touched", Float, nullable=False),
     Column("reserved", Integer, nullable=False, server_default="0"),  # bytes of the repository's quota
+    Column("seen", String),  # the digest of the durable bytes, told by the process that hashed them
     Index("uploads_by_repository", "repository"),
 )
 
@@ -132,6 +133,7 @@ FROM_1 = (
     "ALTER TABLE manifests ADD COLUMN dead FLOAT",
     "ALTER TABLE tags ADD COLUMN sequence INTEGER DEFAULT 0 NOT NULL",
     "ALTER TABLE uploads ADD COLUMN reserved INTEGER DEFAULT 0 NOT NULL",
+    "ALTER TABLE uploads ADD COLUMN seen VARCHAR",
     "CREATE INDEX manifests_by_digest ON manifests (digest)",
     "CREATE INDEX uploads_by_repository ON uploads (repository)",
     _USED,

@@ -2,7 +2,8 @@
 
 * A session's `size` is what is durable; after a crash, of client or server, it goes on there.
 * One writer at a time, told by a lock on the file; a second one is refused, the session stays usable.
-* The running hash lives in the process that wrote; another process hashes what is there again, once.
+* The running hash lives in the process that wrote. Another process knows the digest so far by the index, which is all
+  it takes to close the upload; if more is to come, it hashes what is there again, once.
 * Where the repository has a quota, bytes are reserved before they are taken, so that several uploads together cannot
   pass it; the reservation is the session's row, and ends with it.
 """
@@ -30,7 +31,7 @@ from registry.store.faults import QuotaExceededError, UploadBusyError, UploadUnk
 from registry.store.files import Files, is_orphan
 from registry.store.policy import Rules
 from registry.store.schema import uploads
-from registry.store.writer import Running, Writer
+from registry.store.writer import Before, Running, Writer
 
 IDLE_SECONDS = 7 * 24 * 3600.0
 RESERVE_STEP = 64 << 20
@@ -109,7 +110,7 @@ class Uploads:
             # Now that it is ours: the session may have moved on or ended before, and its file become a blob.
             session = self.find(repository, subject, identity)
             _cut_back(path, handle, session.size)
-            running = self._take(session) or Running.of_file(session.algorithm, handle)
+            running = self._take(session) or self._resume(session, handle)
         except BlockingIOError as error:
             os.close(handle)
             raise UploadBusyError from error
@@ -132,9 +133,12 @@ class Uploads:
         """Record what is durable now. Raises UploadUnknownError if the session has ended."""
         with self.database.writing() as connection:
             now = self.files.clock()
-            change = update(uploads).where(uploads.c.id == identity).values(size=size, reserved=size, touched=now)
+            wanted = update(uploads).where(uploads.c.id == identity)
+            change = wanted.values(size=size, reserved=size, touched=now, seen=str(running.digest))
             if not connection.execute(change).rowcount:
                 raise UploadUnknownError
+        if running.is_told:
+            return  # nothing was hashed here
         with self._guard:
             self._running[identity] = running
             while len(self._running) > _KEPT:
@@ -158,6 +162,15 @@ class Uploads:
         with self._guard:
             running = self._running.pop(session.id, None)
         return running if running and running.size == session.size else None
+
+    def _resume(self, session: Session, handle: int) -> Running:
+        """Go on where another process was: it told the digest, so the file is hashed again only if more comes."""
+        wanted = select(uploads.c.seen).where(uploads.c.id == session.id)
+        with self.database.reading() as connection:
+            seen = connection.execute(wanted).scalar()
+        if not seen:
+            return Running.of_file(session.algorithm, handle)
+        return Running(session.algorithm, Before(Digest.parse(seen), session.size, handle))
 
     def sweep(self, idle: float = IDLE_SECONDS) -> int:
         """End sessions idle for so long, and remove files that no session owns; return how many bytes that freed."""

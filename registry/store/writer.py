@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from registry.oci.digest import Digest, Hasher
@@ -23,31 +24,51 @@ SYNC_BYTES = 128 << 20
 _BLOCK = 1 << 20
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What another process wrote and hashed of a session's file."""
+
+    digest: Digest
+    size: int
+    handle: int
+
+
 class Running:
     """The digest so far, and of how many bytes."""
 
-    def __init__(self, algorithm: str) -> None:
+    def __init__(self, algorithm: str, before: Before | None = None) -> None:
         self.algorithm = algorithm
-        self.size = 0
+        self.size = before.size if before else 0
+        self._before = before
         self._hasher: Hasher = hashlib.new(algorithm)
 
     @classmethod
-    def of_file(cls, algorithm: str, handle: int) -> Running:
-        """Hash a whole file."""
+    def of_file(cls, algorithm: str, handle: int, size: int | None = None) -> Running:
+        """Hash a whole file, or its first `size` bytes."""
         running = cls(algorithm)
-        while block := os.pread(handle, _BLOCK, running.size):
+        most = _BLOCK if size is None else min(_BLOCK, size)
+        while most and (block := os.pread(handle, most, running.size)):
             running.add(block)
+            most = _BLOCK if size is None else min(_BLOCK, size - running.size)
         return running
 
     def add(self, data: bytes) -> None:
         """Take in more bytes."""
+        if self._before and data:
+            self._hasher = self.of_file(self.algorithm, self._before.handle, self._before.size)._hasher  # noqa: SLF001
+            self._before = None
         self._hasher.update(data)
         self.size += len(data)
 
     @property
+    def is_told(self) -> bool:
+        """Whether the digest is another process's; this object then lives no longer than its file's handle."""
+        return self._before is not None
+
+    @property
     def digest(self) -> Digest:
         """The digest of all bytes so far."""
-        return Digest(self.algorithm, self._hasher.hexdigest())
+        return self._before.digest if self._before else Digest(self.algorithm, self._hasher.hexdigest())
 
 
 class Writer:

@@ -435,6 +435,7 @@ def test_a_store_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
             "ALTER TABLE manifests DROP COLUMN dead",
             "ALTER TABLE tags DROP COLUMN sequence",
             "ALTER TABLE uploads DROP COLUMN reserved",
+            "ALTER TABLE uploads DROP COLUMN seen",
             "UPDATE facts SET value = '1'",
         ):
             connection.execute(statement)
