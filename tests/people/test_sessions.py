@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import urllib3
 
+from registry.server.limits import Limits, Rate
 from registry.server.serve import Running
 from registry.server.sessions import COOKIE, SECONDS, Sessions, session_key
 from registry.server.settings import Settings
@@ -110,6 +111,17 @@ def test_logging_out_takes_the_cookie_away(visitor: Visitor) -> None:
 
 def test_a_form_of_any_size_but_a_small_one_is_refused(visitor: Visitor) -> None:
     assert visitor.login("reader", "x" * 10_000).status == 413
+
+
+def test_who_guesses_too_often_waits(place: Place) -> None:
+    limits = Limits(failures=Rate(per_second=0.01, burst=2), limits_loopback=True)
+    with Running(replace(place.settings, limits=limits), place.store) as running:
+        stranger = Visitor(running.url)
+        assert [stranger.login("reader", "wrong").status for _ in range(3)] == [401, 401, 429]
+        answer = stranger.login("reader")
+        assert answer.status == 429
+        assert int(answer.headers["Retry-After"]) > 10
+        assert b"Try again in" in answer.data
 
 
 def test_a_changed_password_and_a_removed_user_end_a_session_at_once(place: Place, tmp_path: Path) -> None:

@@ -130,4 +130,6 @@ def add(app: FastAPI) -> None:
 
 def refused(request: Request, answer: Refusal) -> Response:
     """Return the page that says what is not done."""
-    return render(request, "refused.html", answer.status, answer=answer)
+    page = render(request, "refused.html", answer.status, answer=answer)
+    page.headers.update(answer.headers)
+    return page
