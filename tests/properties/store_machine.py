@@ -51,7 +51,9 @@ def _index(*children: bytes, subject: bytes = b"") -> bytes:
 
 FIRST, SECOND = _manifest(0, 1), _manifest(1, 2)
 SIGNATURE = _manifest(3, subject=FIRST, mark="signature")
-MANIFESTS: list[tuple[bytes, str, tuple[int, ...], tuple[bytes, ...], bytes]] = [
+Pushed = tuple[bytes, str, tuple[int, ...], tuple[bytes, ...], bytes]
+"""Body, media type, numbers of its blobs, children, subject."""
+MANIFESTS: list[Pushed] = [
     (FIRST, OCI_MANIFEST, (0, 1), (), b""),
     (SECOND, OCI_MANIFEST, (1, 2), (), b""),
     (SIGNATURE, OCI_MANIFEST, (3,), (), FIRST),
@@ -83,6 +85,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.blobs: dict[str, set[Digest]] = {name: set() for name in REPOSITORIES}
         self.used: dict[Digest, float] = {}
         """When content was last stored or looked at."""
+        self.pending: list[tuple[str, Pushed, list[str]]] = []
         self.told: dict[tuple[str, Digest], float] = {}
         """When a client was last told that a blob is there."""
 
@@ -109,6 +112,13 @@ class StoreMachine(RuleBasedStateMachine):
         if self.store.has_blob(name, DIGESTS[number]):
             self._has_blob(name, DIGESTS[number])
 
+    @rule(name=places)
+    def look_at_all(self, name: str) -> None:
+        for number in range(len(BLOBS)):
+            self.look(name, number)
+        for which in MANIFESTS:
+            self.pull(name, which)
+
     @rule(name=places, number=numbers)
     def mount(self, name: str, number: int) -> None:
         (source,) = set(REPOSITORIES) - {name}
@@ -118,9 +128,7 @@ class StoreMachine(RuleBasedStateMachine):
             self._has_blob(name, DIGESTS[number])
 
     @rule(name=places, which=st.sampled_from(MANIFESTS), tags=st.lists(st.sampled_from(["t", "k1", "k2"]), max_size=1))
-    def push(
-        self, name: str, which: tuple[bytes, str, tuple[int, ...], tuple[bytes, ...], bytes], tags: list[str]
-    ) -> None:
+    def push(self, name: str, which: Pushed, tags: list[str]) -> None:
         data, media_type, blobs, _, _ = which
         digest = Digest.of(data)
         parts = {DIGESTS[number] for number in blobs}
@@ -136,8 +144,28 @@ class StoreMachine(RuleBasedStateMachine):
         self.tags |= {(name, tag): digest for tag in tags}
         self._see_revived(name)
 
+    @rule(name=places, which=st.sampled_from(MANIFESTS), tags=st.lists(st.sampled_from(["t", "k1", "k2"]), max_size=1))
+    def begin_push(self, name: str, which: Pushed, tags: list[str]) -> None:
+        """Look for every blob and upload those that are not there; the manifest comes later."""
+        for number in which[2]:
+            self.look(name, number)
+            if DIGESTS[number] not in self.blobs[name]:
+                self.upload(name, number)
+        self.pending.append((name, which, tags))
+
+    @precondition(lambda self: self.pending)
+    @rule()
+    def end_push(self) -> None:
+        self.push(*self.pending.pop(0))
+
+    @rule(name=places, which=st.sampled_from(MANIFESTS), tags=st.lists(st.sampled_from(["t", "k1", "k2"]), max_size=1))
+    def push_whole(self, name: str, which: Pushed, tags: list[str]) -> None:
+        for number in which[2]:
+            self.upload(name, number)
+        self.push(name, which, tags)
+
     @rule(name=places, which=st.sampled_from(MANIFESTS))
-    def pull(self, name: str, which: tuple[bytes, str, Any, Any, Any]) -> None:
+    def pull(self, name: str, which: Pushed) -> None:
         digest = Digest.of(which[0])
         found = self.store.manifest(name, digest)
         assert (found is not None) == (digest in self.manifests[name])
@@ -150,7 +178,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.store.delete_tag(name, tag) == (self.tags.pop((name, tag), None) is not None)
 
     @rule(name=places, which=st.sampled_from(MANIFESTS))
-    def delete_manifest(self, name: str, which: tuple[bytes, str, Any, Any, Any]) -> None:
+    def delete_manifest(self, name: str, which: Pushed) -> None:
         digest = Digest.of(which[0])
         assert self.store.delete_manifest(name, digest) == (digest in self.manifests[name])
         self.manifests[name].discard(digest)
@@ -178,12 +206,15 @@ class StoreMachine(RuleBasedStateMachine):
         mark(self.store, name)
         self._see_dead(name)
 
-    @rule()
-    def purge(self) -> None:
-        purge(self.store, GRACE_SECONDS)
+    @rule(seconds=st.sampled_from([0.6 * LEASE_SECONDS, LEASE_SECONDS + 1, 0.6 * UNTAGGED, UNTAGGED + 1]))
+    def wait_and_mark(self, seconds: float) -> None:
+        self.now += seconds
+        for name in REPOSITORIES:
+            self.mark(name)
 
     @rule()
     def sweep(self) -> None:
+        purge(self.store, GRACE_SECONDS)
         sweep(self.store, LEASE_SECONDS)
         sweep_strays(self.store, LEASE_SECONDS)
         forget_empty(self.store)
@@ -214,7 +245,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.used[DIGESTS[number]] = self.now
 
     @rule(which=st.sampled_from(MANIFESTS))
-    def crash_before_a_manifest_has_its_row(self, which: tuple[bytes, str, Any, Any, Any]) -> None:
+    def crash_before_a_manifest_has_its_row(self, which: Pushed) -> None:
         digest = Digest.of(which[0])
         with self.store.files.storing(digest, [which[0]]):
             pass
