@@ -92,6 +92,8 @@ class ServeConfig(_Section):
     bundles: tuple[BundleEntry, ...] = ()
     workers: int = Field(0, ge=0, le=64)
     """Processes that serve; 0 stands for one per core."""
+    accel: str = ""
+    """Where an nginx in front has the store's blobs, which it then sends itself; docs/registry-behind-nginx.md."""
 
     @field_validator("listen")
     @classmethod
@@ -110,7 +112,8 @@ class ServeConfig(_Section):
                 f"{error.error_count()} finding(s) in the configuration",
                 where=str(path),
                 findings=findings(error, SiteError, "config-field"),
-                hint="listen, certificate, key, users, store, bundles and workers are what can be set",
+                hint="the fields are listen, certificate, key, users, store, bundles, access, external_url, client_ca, "
+                "anonymous_pull, limits, workers and accel",
             ) from error
         except (OSError, ValueError) as error:
             raise SiteError(
@@ -131,6 +134,7 @@ class ServeConfig(_Section):
             access=_below(folder, self.access) or (store / ACCESS if store else None),
             client_ca=_below(folder, self.client_ca),
             external_url=self.external_url,
+            accel=self.accel,
             anonymous_pull=self.anonymous_pull,
             limits=self.limits.limits(),
         )

@@ -8,6 +8,7 @@ from registry.server import ranges
 from registry.server.context import Call, digest_of
 from registry.server.exchange import Answer, Span
 from registry.server.wire import Refusal
+from registry.store.files import StoredContent
 
 FOREVER = "max-age=31536000"
 OCTETS = "application/octet-stream"
@@ -39,6 +40,10 @@ def serve(call: Call, content: Content, digest: Digest, media_type: str, cache: 
     if is_known(asked.get("if-none-match"), etag):
         content.close()
         return Answer(304, headers)
+    accel = call.registry.settings.accel
+    if accel and call.request.method == "GET" and isinstance(content, StoredContent):
+        content.close()
+        return Answer(200, headers | {"X-Accel-Redirect": f"{accel}/{digest.algorithm}/{digest.hex}"})
     wants_range = call.request.method == "GET" and asked.get("if-range", etag) == etag
     size = content.size
     try:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from registry.errors import UsageError
 from registry.server.limits import Limits
+
+_PLACE = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,17 @@ class Settings:
     client_ca: Path | None = None
     """Who signs the certificates by which clients may log in."""
     limits: Limits = field(default_factory=Limits)
+    accel: str = ""
+    """The place of the store's `blobs` folder in an nginx in front, which then sends blobs itself; as `/-/blobs`."""
 
     def __post_init__(self) -> None:
+        if self.accel and not (_is_loopback(self.host) and _PLACE.fullmatch(self.accel)):
+            raise UsageError(
+                "accel-invalid",
+                "blobs are left to an nginx on this machine, at a path of its own",
+                seen=f"{self.accel[:100]}, listening on {self.host}",
+                hint="listen on 127.0.0.1, and name a path such as /-/blobs",
+            )
         if self.client_ca is not None and self.certificate is None:
             raise UsageError("tls-incomplete", "certificates of clients need TLS", hint="give certificate and key")
         if self.external_url is not None and not _is_origin(self.external_url):
