@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from installer.cli.render import Console, json_option
+from installer.cli.render import Console, Verbs, json_option
 from registry.errors import SiteError, UsageError
 
 if TYPE_CHECKING:
@@ -29,15 +29,22 @@ store_option = click.option("--store", type=FOLDER, help="The registry's store."
 access_option = click.option("--access", type=FOLDER, help="Its access folder, if that is not in the store.")
 
 
-@click.group()
+@click.group(cls=Verbs)
 def token() -> None:
-    """Robots: programs that log in with a secret of their own, for a while."""
+    """Make and end robots: programs with a secret of their own."""
 
 
 @token.command()
 @click.argument("name")
-@click.option("--grant", "grants", multiple=True, required=True, help="ACTIONS:GLOB, as pull:* or create:team/*.")
-@click.option("--days", type=int, default=90, show_default=True, help="How long the robot lives.")
+@click.option(
+    "--grant",
+    "grants",
+    metavar="ACTIONS:GLOB",
+    multiple=True,
+    required=True,
+    help="As pull:* or create:team/*; once for each.",
+)
+@click.option("--days", type=int, metavar="N", default=90, show_default=True, help="How long the robot lives.")
 @click.option("--out", type=FILE, required=True, help="New file for the secret, readable by you alone.")
 @store_option
 @access_option
@@ -129,7 +136,7 @@ def revoke(*, name: str, store: Path | None, access: Path | None, as_json: bool)
 @access_option
 @json_option
 def void(*, name: str, store: Path | None, access: Path | None, as_json: bool) -> None:
-    """End every token that the user or robot NAME was given up to now; who has the password gets new ones."""
+    """End every token that NAME was given up to now. A user or robot who has the password gets new ones."""
     from registry.oci import strictjson  # noqa: PLC0415 - as above
     from registry.server.accounts import VOID, read_void  # noqa: PLC0415
     from registry.store import durable  # noqa: PLC0415
@@ -141,9 +148,9 @@ def void(*, name: str, store: Path | None, access: Path | None, as_json: bool) -
     Console(as_json=as_json).result("RegistryTokensVoid", {"name": name, "before": now}, f"{name}: tokens are void")
 
 
-@click.group()
+@click.group(cls=Verbs)
 def audit() -> None:
-    """Who changed what, and who was turned away."""
+    """Tell who changed what, and who was turned away."""
 
 
 @audit.command()
@@ -167,9 +174,11 @@ def verify(*, head: str | None, store: Path | None, access: Path | None, as_json
 
 
 @audit.command()
-@click.option("--last", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many lines.")
-@click.option("--event", help="Only these, as manifest.put or login.refused.")
-@click.option("--user", help="Only what this one did.")
+@click.option(
+    "--last", type=click.IntRange(1, 100_000), metavar="N", default=50, show_default=True, help="How many lines."
+)
+@click.option("--event", metavar="EVENT", help="Only these, as manifest.put or login.refused.")
+@click.option("--user", metavar="NAME", help="Only what this one did.")
 @store_option
 @access_option
 @json_option

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from installer.cli.render import Console, amount, json_option, shown
+from installer.cli.render import Console, Verbs, amount, json_option, shown, typed
 from installer.cli.trusting import trust_options, trust_state
 from registry.errors import DefinitionError, UsageError
 
@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from registry.oci.manifest import Manifest
 
 LOCK_NAME = "bundle.lock.json"
+SIGN_WITH = "--root DIR --key KEY.pem --sequence N --best-before YYYY-MM-DD"
 FILE = click.Path(path_type=Path, dir_okay=False)
 lock_option = click.option("--lock", "lock_path", type=FILE, help=f"The lock.  [default: {LOCK_NAME} beside it]")
-input_option = click.option("--input", "given", multiple=True, metavar="NAME=PATH", help="Where an input lies.")
-at_least_option = click.option("--at-least", type=click.IntRange(1), help="Lowest sequence to accept.")
+input_option = click.option(
+    "--input", "given", multiple=True, metavar="NAME=PATH", help="Where an input lies; once for each."
+)
+at_least_option = click.option("--at-least", type=click.IntRange(1), metavar="N", help="Lowest sequence to accept.")
 
 
-@click.group()
+@click.group(cls=Verbs)
 def bundle() -> None:
     """Lock, build, sign, verify and inspect bundles."""
 
@@ -56,9 +59,11 @@ def lock(definition: Path, lock_path: Path | None, given: tuple[str, ...], as_js
         "artifacts": len(locked.artifacts),
         "content": size,
     }
+    same = [*(["--lock", lock_path] if lock_path else []), *(part for one in given for part in ("--input", one))]
+    build_it = ("dryport", "bundle", "build", definition, *same, "--out", f"{locked.product}-{locked.version}.tar")
     text = (
         f"{path}\n  {locked.product} {locked.version}, {len(locked.artifacts)} artefacts, {amount(size)}\n"
-        f"next: dryport bundle build {definition} --out {locked.product}-{locked.version}.tar"
+        f"next: {typed(*build_it)}"
     )
     console.result("BundleLocked", value, text)
 
@@ -97,15 +102,32 @@ def build(definition: Path, out: Path, lock_path: Path | None, given: tuple[str,
         if report.unchanged
         else f"{amount(report.size)} in {seconds:.1f} s, {amount(report.fetched)} of {amount(report.content)} fetched"
     )
-    text = f"{out}\n  {report.size} bytes; {done}\n  index {report.index}\nnext: dryport bundle sign {out}"
+    sign_it = f"{typed('dryport', 'bundle', 'sign', out)} {SIGN_WITH}"
+    text = f"{out}\n  {report.size} bytes; {done}\n  index {report.index}\nnext: {sign_it}"
     console.result("BundleBuilt", value, text)
 
 
 @bundle.command()
 @click.argument("path", metavar="BUNDLE", type=FILE)
-@click.option("--root", "roots", type=click.Path(path_type=Path), multiple=True, required=True, help="All root files.")
-@click.option("--key", "keys", multiple=True, required=True, help="Release key: a PEM file or a URI; once for each.")
-@click.option("--sequence", type=click.IntRange(1), required=True, help="Higher than any release of it before.")
+@click.option(
+    "--root",
+    "roots",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    help="Folder with all root files, or a file; once for each.",
+)
+@click.option(
+    "--key",
+    "keys",
+    metavar="FILE|URI",
+    multiple=True,
+    required=True,
+    help="Release key: a PEM file or a URI; once for each.",
+)
+@click.option(
+    "--sequence", type=click.IntRange(1), metavar="N", required=True, help="Higher than any release of it before."
+)
 @click.option("--best-before", required=True, metavar="YYYY-MM-DD", help="Last day on which a site may import it.")
 @click.option("--passphrase-file", type=FILE, help="File whose first line is the keys' passphrase.")
 @json_option
@@ -119,7 +141,7 @@ def sign(
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Sign BUNDLE in place. --root is a file, or a folder that holds 1.root.json and all later ones."""
+    """Sign BUNDLE in place. All roots go with it: 1.root.json and every later one."""
     from bundles.archive.artifacts import carried_lock  # noqa: PLC0415 - as above
     from bundles.archive.reader import Archive, read_head  # noqa: PLC0415
     from bundles.archive.writer import sign_in_place  # noqa: PLC0415
@@ -167,7 +189,7 @@ def verify(
     at_least: int | None,
     as_json: bool,
 ) -> None:
-    """Check BUNDLE against what a site trusts, then read every byte of it. Changes nothing."""
+    """Check BUNDLE against what a site trusts, to the last byte. Changes nothing."""
     from bundles import verify as verification  # noqa: PLC0415 - as above
 
     state = trust_state(home, first_root, fingerprint)
@@ -300,7 +322,7 @@ def _require_current(definition: Path, locked: str) -> None:
             where=str(definition),
             expected=locked,
             seen=seen,
-            hint=f"dryport bundle lock {definition}",
+            hint=typed("dryport", "bundle", "lock", definition),
         )
 
 

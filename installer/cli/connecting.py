@@ -21,7 +21,7 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --ca, --user and --password-file to a command."""
     for option in (
         click.option("--password-file", type=_FILE, help="File whose first line is the password."),
-        click.option("--user", help="User at the registry.  [default: nobody]"),
+        click.option("--user", metavar="NAME", help="User at the registry.  [default: nobody]"),
         click.option("--ca", type=_FILE, help="The CA that vouches for the registry (PEM).  [default: the system's]"),
     ):
         command = option(command)

@@ -30,8 +30,12 @@ dry_option = click.option("--dry-run", is_flag=True, help="Tell what would happe
 
 @click.command()
 @store_option
-@click.option("--lease", type=click.FloatRange(0), default=1.0, show_default=True, help="Hours since the last look.")
-@click.option("--grace", type=click.FloatRange(0), default=1.0, show_default=True, help="Hours between mark and end.")
+@click.option(
+    "--lease", type=click.FloatRange(0), metavar="HOURS", default=1.0, show_default=True, help="Since the last look."
+)
+@click.option(
+    "--grace", type=click.FloatRange(0), metavar="HOURS", default=1.0, show_default=True, help="Between mark and end."
+)
 @dry_option
 @json_option
 def gc(*, folder: Path, lease: float, grace: float, dry_run: bool, as_json: bool) -> None:
@@ -91,7 +95,7 @@ def scrub(
     fingerprint: str | None,
     as_json: bool,
 ) -> None:
-    """Read every byte of a store, mend what is damaged, and put aside what cannot be mended."""
+    """Read every byte of a store, and mend what is damaged. What cannot be mended is put aside."""
     from registry.store.scrub import scrub as run  # noqa: PLC0415 - as above
 
     console = Console(as_json=as_json)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from installer.cli.render import Console, json_option
+from installer.cli.render import Console, Verbs, json_option, typed
 from registry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,12 +20,19 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path, dir_okay=False)
 KEYS = {"type": FILE, "multiple": True, "required": True}
 passphrase_option = click.option("--passphrase-file", type=FILE, help="File whose first line is the passphrase.")
+signer_option = click.option(
+    "--key",
+    "signer",
+    metavar="FILE|URI",
+    required=True,
+    help="Private key: a PEM file, or a URI such as file:KEY.pem.",
+)
 previous_option = click.option("--previous", type=FILE, help="The root before it, whose keys have to sign as well.")
 
 
-@click.group()
+@click.group(cls=Verbs)
 def key() -> None:
-    """Root ceremony and signing keys."""
+    """Make keys, and hold the root ceremony."""
 
 
 @key.command()
@@ -34,7 +41,7 @@ def key() -> None:
 @passphrase_option
 @json_option
 def new(name: str, out: Path, passphrase_file: Path | None, as_json: bool) -> None:
-    """Make a key: NAME.pem, which stays with its owner, and NAME.pub, which goes to the others."""
+    """Make a key: NAME.pem to keep, NAME.pub to hand on."""
     from bundles.trust.keys import generate  # noqa: PLC0415 - `--help` need not wait for cryptography
 
     secret = secret_from(passphrase_file)
@@ -48,10 +55,26 @@ def new(name: str, out: Path, passphrase_file: Path | None, as_json: bool) -> No
 
 @key.command()
 @click.option("--root", "root_keys", **KEYS, help="Public key of one who answers for the root; once for each.")  # type: ignore[arg-type]
-@click.option("--threshold", type=click.IntRange(1), default=2, show_default=True, help="How many of them must sign.")
+@click.option(
+    "--threshold", type=click.IntRange(1), metavar="N", default=2, show_default=True, help="How many of them must sign."
+)
 @click.option("--release", "release_keys", **KEYS, help="Public key that signs releases; once for each.")  # type: ignore[arg-type]
-@click.option("--release-threshold", type=click.IntRange(1), default=1, show_default=True, help="How many of them.")
-@click.option("--expires", "days", type=click.IntRange(1, 36_500), required=True, help="Days until the root expires.")
+@click.option(
+    "--release-threshold",
+    type=click.IntRange(1),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="How many of them must sign.",
+)
+@click.option(
+    "--expires",
+    "days",
+    type=click.IntRange(1, 36_500),
+    metavar="DAYS",
+    required=True,
+    help="Days until the root expires.",
+)
 @click.option("--out", type=FILE, required=True, help="Where the unsigned root goes, usually 1.root.json.")
 @json_option
 def init(
@@ -73,7 +96,7 @@ def init(
     expires = datetime.now(UTC) + timedelta(days=days)
     root = new_root(roots, threshold, releases, release_threshold, expires)
     if out.exists():
-        hint = f"go on with it: dryport key show {out}; or choose another name"
+        hint = f"go on with it: {typed('dryport', 'key', 'show', out)}; or choose another name"
         raise UsageError("root-exists", "a root is never overwritten", where=str(out), hint=hint)
     with _writing(out):
         durable.make_folder(out.parent)
@@ -83,12 +106,12 @@ def init(
 
 @key.command("sign-root")
 @click.argument("root", type=FILE)
-@click.option("--key", "signer", required=True, help="Private key: a PEM file, or a URI such as file:KEY.pem.")
+@signer_option
 @passphrase_option
 @previous_option
 @json_option
 def sign_root(root: Path, signer: str, passphrase_file: Path | None, previous: Path | None, as_json: bool) -> None:
-    """Add one signature to ROOT; then hand the file to the next person. A key counts once, however often it signs."""
+    """Add one signature to ROOT. Then hand the file to the next person; a key counts once, however often it signs."""
     from bundles.trust import roles  # noqa: PLC0415 - as above
     from bundles.trust.signers import open_signer  # noqa: PLC0415
     from registry.store import durable  # noqa: PLC0415
@@ -108,7 +131,7 @@ def sign_root(root: Path, signer: str, passphrase_file: Path | None, previous: P
 @previous_option
 @json_option
 def show(root: Path, previous: Path | None, as_json: bool) -> None:
-    """Print ROOT's fingerprint, thresholds and keys, who has signed, and what is missing."""
+    """Print what ROOT says, who has signed it, and who is missing."""
     from bundles.trust.roles import ceremony  # noqa: PLC0415 - as above
 
     _print(ceremony(_read(root), _read(previous) if previous else None), root, as_json=as_json)
@@ -186,4 +209,4 @@ def _lines(seen: Ceremony, path: Path) -> Iterator[str]:
     if seen.is_complete:
         yield "next: write the fingerprint on paper; it reaches every site by another way than the bundle"
     else:
-        yield f"next: dryport key sign-root {path} --key KEY.pem"
+        yield f"next: {typed('dryport', 'key', 'sign-root', path)} --key KEY.pem"

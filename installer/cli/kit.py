@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from installer.cli.key import passphrase_option, secret_from
-from installer.cli.render import Console, amount, json_option
+from installer.cli.key import passphrase_option, secret_from, signer_option
+from installer.cli.render import Console, Verbs, amount, json_option, typed
 
 
-@click.group()
+@click.group(cls=Verbs)
 def kit() -> None:
     """Build and sign the program for a machine without internet."""
 
@@ -23,7 +23,9 @@ def kit() -> None:
     default=Path(),
     help="Checkout of dryport to build from.  [default: the current folder]",
 )
-@click.option("--platform", default="linux/amd64", show_default=True, help="Machine that will run it.")
+@click.option(
+    "--platform", metavar="OS/ARCH", default="linux/amd64", show_default=True, help="Machine that will run it."
+)
 @json_option
 def build(out: Path, project: Path, platform: str, as_json: bool) -> None:
     """Build the kit: one tar that needs Python 3.11 and nothing else. The same checkout gives the same bytes."""
@@ -38,21 +40,21 @@ def build(out: Path, project: Path, platform: str, as_json: bool) -> None:
         "size": made.size,
         "digest": str(made.digest),
     }
-    console.result(
-        "Kit", value, f"{made.path}\n  {amount(made.size)}, {made.digest}\nnext: dryport kit sign {made.path}"
-    )
+    sign_it = typed("dryport", "kit", "sign", made.path, "--key", "KEY.pem")
+    console.result("Kit", value, f"{made.path}\n  {amount(made.size)}, {made.digest}\nnext: {sign_it}")
 
 
 @kit.command()
 @click.argument("kit_file", metavar="KIT", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--key", "signer", required=True, help="Private key: a PEM file, or a URI such as file:KEY.pem.")
+@signer_option
 @passphrase_option
 @json_option
 def sign(kit_file: Path, signer: str, passphrase_file: Path | None, as_json: bool) -> None:
-    """Sign a kit, so that openssl alone can check it: writes KIT.sig beside it."""
+    """Sign KIT, so that openssl alone can check it. Writes KIT.sig beside it."""
     from bundles.kit import sign_kit  # noqa: PLC0415 - as above
     from bundles.trust.signers import open_signer  # noqa: PLC0415
 
     signature = sign_kit(kit_file, open_signer(signer, secret_from(passphrase_file)))
-    text = f"{signature}\ncheck: openssl dgst -sha256 -verify KEY.pub -signature {signature} {kit_file}"
+    check_it = typed("openssl", "dgst", "-sha256", "-verify", "KEY.pub", "-signature", signature, kit_file)
+    text = f"{signature}\ncheck: {check_it}"
     Console(as_json=as_json).result("KitSignature", {"path": str(signature), "kit": str(kit_file)}, text)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from installer.cli.render import Console, amount, json_option
-from installer.cli.site import FILE, home_option, open_site, site_argument, told
+from installer.cli.render import Console, amount, json_option, typed
+from installer.cli.site import FILE, home_option, open_site, site_argument
 from registry.errors import HostError, SiteError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from installer.site.home import Home
 
 bundle_option = click.option("--bundle", type=FILE, required=True, help="The signed bundle, read in place.")
-at_least_option = click.option("--at-least", type=click.IntRange(1), help="Lowest sequence to accept.")
+at_least_option = click.option("--at-least", type=click.IntRange(1), metavar="N", help="Lowest sequence to accept.")
 
 
 @click.command()
@@ -78,7 +78,7 @@ def apply(plan_file: Path, bundle: Path, home: Path | None, as_json: bool) -> No
     text = (
         f"{release.site} runs {release.product} {release.version} (sequence {release.sequence})\n"
         f"  {report.steps} steps, {report.skipped_steps} done before, {report.ok} tasks ok, {report.changed} changed\n"
-        f"next: dryport status {declared.path}"
+        f"next: {typed('dryport', 'status', declared.path)}"
     )
     console.result("Applied", value, text)
 
@@ -93,7 +93,7 @@ def status(site_file: Path, home: Path | None, as_json: bool) -> None:
 
     declared, opened = open_site(site_file, home)
     found = look(declared, opened, now=datetime.now(UTC))
-    told(Console(as_json=as_json), "SiteStatus", _status_value(found), _status_text(found), _not_ready(found))
+    Console(as_json=as_json).verdict("SiteStatus", _status_value(found), _status_text(found), _not_ready(found))
 
 
 def _not_ready(found: Status) -> HostError | None:
@@ -158,7 +158,7 @@ def _plan_text(made: Plan, out: Path, bundle: Path) -> str:
     if made.nothing_to_change:
         lines.append("nothing to change: the site runs this release; apply would look whether anything drifted")
     lines += [f"{out} holds until {made.until:%Y-%m-%d %H:%M} UTC, {made.digest}"]
-    return "\n".join([*lines, f"next: dryport apply {out} --bundle {bundle}"])
+    return "\n".join([*lines, f"next: {typed('dryport', 'apply', out, '--bundle', bundle)}"])
 
 
 def _status_value(found: Status) -> dict[str, object]:

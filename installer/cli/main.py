@@ -18,15 +18,15 @@ from installer.cli.render import Console
 from registry.errors import DryportError, SiteError, UsageError
 
 GROUPS = {
-    "key": ("installer.cli.key", "Root ceremony and signing keys."),
+    "key": ("installer.cli.key", "Make keys, and hold the root ceremony."),
     "kit": ("installer.cli.kit", "Build and sign the program for a machine without internet."),
     "bundle": ("installer.cli.bundle", "Lock, build, sign, verify and inspect bundles."),
-    "registry": ("installer.cli.registry", "Serve content from a store or straight from a bundle."),
-    "pack": ("installer.cli.pack", "Add-on packs."),
+    "registry": ("installer.cli.registry", "Serve, fill and look into a registry."),
+    "pack": ("installer.cli.pack", "List the add-on packs of a registry."),
     "site": ("installer.cli.site", "Declare a site, trust a root, enrol and check its hosts."),
     "plan": ("installer.cli.lifecycle", "Show and save what apply would do."),
     "apply": ("installer.cli.lifecycle", "Execute a saved plan."),
-    "status": ("installer.cli.lifecycle", "What the site runs, and how it is."),
+    "status": ("installer.cli.lifecycle", "Tell what a site runs, and how it is."),
 }
 
 

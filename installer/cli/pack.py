@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from installer.cli.connecting import connect, connection_options
-from installer.cli.render import Console, json_option
+from installer.cli.render import Console, Verbs, json_option
 from registry.errors import DryportError, RemoteError
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 PACK_BYTES = 256 << 20
 
 
-@click.group()
+@click.group(cls=Verbs)
 def pack() -> None:
-    """Add-on packs."""
+    """List the add-on packs of a registry."""
 
 
 @pack.command("list")
@@ -29,21 +29,20 @@ def pack() -> None:
 @connection_options
 @json_option
 def list_(*, url: str, ca: Path | None, user: str | None, password_file: Path | None, as_json: bool) -> None:
-    """List the packs that a registry serves; each is fetched, checked against its digest, and read."""
+    """List the packs that a registry serves. Each is fetched, checked against its digest, and read."""
     console = Console(as_json=as_json)
     with connect(url, ca, user, password_file) as remote:
         names, faults = _packs(remote)
     lines = [f"{one['name']}:{one['version']}  {one['layer']}  {one['digest']}{_notes(one)}" for one in names]
     text = "\n".join(lines or ["the registry offers no packs"])
-    console.result("PackList", {"registry": url, "packs": names}, text)
-    if faults:
-        raise RemoteError(
-            "packs-unusable",
-            f"{len(faults)} pack(s) cannot be used",
-            where=url,
-            findings=faults,
-            hint="push them again from their source, or import the bundle again",
-        )
+    refusal = RemoteError(
+        "packs-unusable",
+        f"{len(faults)} pack(s) cannot be used",
+        where=url,
+        findings=faults,
+        hint="push them again from their source, or import the bundle again",
+    )
+    console.verdict("PackList", {"registry": url, "packs": names}, text, refusal if faults else None)
 
 
 def _packs(remote: RemoteRegistry) -> tuple[list[dict[str, Any]], list[DryportError]]:

@@ -13,7 +13,7 @@ import click
 from installer.cli import keeping
 from installer.cli.access import audit, token
 from installer.cli.connecting import connect, connection_options, read_password
-from installer.cli.render import Console, amount, json_option
+from installer.cli.render import Console, Verbs, amount, json_option
 from installer.cli.trusting import trust_options
 from registry.errors import SiteError, UsageError
 
@@ -28,24 +28,22 @@ NAMED = 20
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
-@click.group()
+@click.group(cls=Verbs)
 def registry() -> None:
-    """Serve content from a store or straight from a bundle."""
-
-
-registry.add_command(token)
-registry.add_command(audit)
+    """Serve, fill and look into a registry."""
 
 
 @registry.command()
 @click.option("--config", type=FILE, help="Configuration file; no other option is given with it.")
-@click.option("--bundle", "bundles", type=FILE, multiple=True, help="Bundle to serve from, in place.")
+@click.option("--bundle", "bundles", type=FILE, multiple=True, help="Bundle to serve in place; once for each.")
 @click.option("--store", type=FOLDER, help="Store to serve, and to push to.")
 @click.option("--listen", metavar="HOST:PORT", help="Port 0 lets the system choose.  [default: 127.0.0.1:5000]")
 @click.option("--certificate", type=FILE, help="Certificate chain (PEM).")
 @click.option("--key", type=FILE, help="Its key (PEM, not encrypted).")
 @click.option("--users", type=FILE, help="Users file; see: dryport registry user add.")
-@click.option("--workers", type=click.IntRange(1, 64), help="Processes that serve.  [default: one per core, up to 8]")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), metavar="N", help="Processes that serve.  [default: one per core, up to 8]"
+)
 @trust_options
 @json_option
 def serve(
@@ -122,19 +120,26 @@ def _say_ready(console: Console, served: Served, url: str) -> None:
     console.result("RegistryServing", {"url": url, "sources": sources}, "\n".join([*lines, "ready"]))
 
 
-@registry.group()
+@registry.group(cls=Verbs)
 def user() -> None:
-    """Who may pull and push."""
+    """Say who may pull and push."""
 
 
 @user.command()
 @click.argument("name")
 @click.option("--users", type=FILE, required=True, help="Users file; made if it is not there.")
 @click.option("--password-file", type=FILE, required=True, help="File whose first line is the password.")
-@click.option("--grant", "grants", multiple=True, required=True, help="ACTIONS:GLOB, as pull:* or pull,push:team/*.")
+@click.option(
+    "--grant",
+    "grants",
+    metavar="ACTIONS:GLOB",
+    multiple=True,
+    required=True,
+    help="As pull:* or pull,push:team/*; once for each.",
+)
 @json_option
 def add(*, name: str, users: Path, password_file: Path, grants: tuple[str, ...], as_json: bool) -> None:
-    """Let NAME in, or change what NAME may do. A running server reads the file when it starts."""
+    """Let NAME in, or change what NAME may do. A running server sees it with the next request."""
     from registry.server.users import Users, user_line  # noqa: PLC0415 - as above
     from registry.store import durable  # noqa: PLC0415
 
@@ -162,7 +167,9 @@ def add(*, name: str, users: Path, password_file: Path, grants: tuple[str, ...],
 @registry.command("import")
 @click.option("--from", "source", required=True, metavar="URL|BUNDLE", help="https://HOST:PORT, or a bundle.")
 @click.option("--store", "folder", type=FOLDER, required=True, help="Store to fill; made if it is not there.")
-@click.option("--repository", "repositories", multiple=True, metavar="PATTERN", help="Only these.  [default: all]")
+@click.option(
+    "--repository", "repositories", multiple=True, metavar="GLOB", help="Only these; once for each.  [default: all]"
+)
 @connection_options
 @trust_options
 @json_option
@@ -223,7 +230,7 @@ def _told(report: CopyReport, folder: Path) -> str:
 @click.option("--store", "folder", type=FOLDER, required=True, help="Store to look into.")
 @json_option
 def status(*, folder: Path, as_json: bool) -> None:
-    """Say what a store holds, and whether everything that its manifests name is there."""
+    """Say what a store holds, and whether it is whole. It is when all that its manifests name is there."""
     from registry.mirror.inventory import inventory  # noqa: PLC0415 - as above
     from registry.store.store import Store  # noqa: PLC0415
 
@@ -239,16 +246,16 @@ def status(*, folder: Path, as_json: bool) -> None:
         f"{folder}: {len(found.repositories)} repositories, {found.manifests} manifests, "
         f"{found.blobs} blobs ({amount(found.size)}), {'whole' if not found.missing else 'NOT WHOLE'}"
     )
-    console.result("RegistryStatus", {"store": str(folder), **found.as_json()}, "\n".join([text, *lines]))
-    if found.missing:
-        raise SiteError(
-            "store-incomplete",
-            f"{len(found.missing)} thing(s) that manifests name are not in the store",
-            where=str(folder),
-            findings=[SiteError("content-missing", "missing or cut short", where=name) for name in found.missing],
-            hint="import again from where they came: dryport registry import",
-        )
+    refusal = SiteError(
+        "store-incomplete",
+        f"{len(found.missing)} thing(s) that manifests name are not in the store",
+        where=str(folder),
+        findings=[SiteError("content-missing", "missing or cut short", where=name) for name in found.missing],
+        hint="import again from where they came: dryport registry import",
+    )
+    value = {"store": str(folder), **found.as_json()}
+    console.verdict("RegistryStatus", value, "\n".join([text, *lines]), refusal if found.missing else None)
 
 
-for verb in keeping.VERBS:
+for verb in (token, audit, *keeping.VERBS):
     registry.add_command(verb)

@@ -7,6 +7,7 @@ display on a terminal and a plain line every few seconds elsewhere.
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import threading
 import time
@@ -24,6 +25,14 @@ PLAIN_SECONDS = 5.0
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 
 
+class Verbs(click.Group):
+    """A group that lists its verbs in the order of their use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the verbs as they were added."""
+        return list(self.commands)
+
+
 class Console:
     """Where one command's output goes."""
 
@@ -34,6 +43,16 @@ class Console:
         """Print a command's result: `value` as JSON, or `text`."""
         body = json.dumps({"apiVersion": API_VERSION, "kind": kind, **value}, indent=2) if self.as_json else text
         click.echo(shown(body))
+
+    def verdict(self, kind: str, value: Mapping[str, Any], text: str, refusal: DryportError | None) -> None:
+        """Print a result that may hold bad news, and end with its exit code: one JSON object, or text and the error."""
+        news = {"error": refusal.as_json()} if refusal else {}
+        self.result(kind, {**value, **news}, text)
+        if refusal and self.as_json:
+            self.note(f"{refusal.family} error [{refusal.reference}]: {refusal.message}")
+            sys.exit(refusal.exit_code)
+        if refusal:
+            raise refusal
 
     def note(self, text: str) -> None:
         """Tell a person something that is no result."""
@@ -71,7 +90,7 @@ class _PlainMeter:
             if time.monotonic() - self.said < PLAIN_SECONDS:
                 return
             self.said = time.monotonic()
-            self.note(f"{self.label}: {self._state()} {item}".rstrip())
+            self.note(f"{self.label}: {self._state()}{f': {item}' if item else ''}")
 
     def close(self) -> None:
         self.note(f"{self.label}: {amount(self.done, self.unit)} in {time.monotonic() - self.began:.1f} s")
@@ -79,27 +98,21 @@ class _PlainMeter:
     def _state(self) -> str:
         seconds = max(time.monotonic() - self.began, 1e-3)
         rate = self.done / seconds
-        left = f", {(self.total - self.done) / rate:.0f} s left" if rate and self.total else ""
-        return (
-            f"{amount(self.done, self.unit)} of {amount(self.total, self.unit)}, {amount(int(rate), self.unit)}/s{left}"
-        )
+        left = f", {(self.total - self.done) / rate:.0f} s left" if rate and self.done < self.total else ""
+        if self.unit != "B":
+            return f"{self.done} of {amount(self.total, self.unit)}{left}"
+        return f"{amount(self.done)} of {amount(self.total)}, {amount(int(rate))}/s{left}"
 
 
 @contextmanager
 def _live(label: str, total: int, unit: str) -> Iterator[_PlainMeter]:
-    from rich import progress as rich  # noqa: PLC0415 - rich costs start-up time that most commands need not pay
-    from rich.console import Console as Terminal  # noqa: PLC0415
+    from installer.cli.terminal import Bar  # noqa: PLC0415 - rich costs start-up time that most commands need not pay
 
-    sizes: list[rich.ProgressColumn] = (
-        [rich.DownloadColumn(), rich.TransferSpeedColumn()] if unit == "B" else [rich.MofNCompleteColumn()]
-    )
-    columns = [rich.TextColumn("{task.description}"), rich.BarColumn(), *sizes, rich.TimeRemainingColumn()]
-    with rich.Progress(*columns, rich.TextColumn("{task.fields[item]}"), console=Terminal(stderr=True)) as live:
-        task = live.add_task(label, total=total, item="")
+    with Bar(label, total, unit) as bar:
 
         class Meter(_PlainMeter):
             def advance(self, amount: int, item: str = "") -> None:
-                live.update(task, advance=amount, item=item)
+                bar.advance(amount, item)
 
         yield Meter(label, total, unit, lambda _: None)
 
@@ -114,6 +127,11 @@ def amount(count: int, unit: str = "B") -> str:
             return f"{size:.0f} {name}" if name == "B" else f"{size:.1f} {name}"
         size /= 1024
     return f"{size:.1f} TiB"
+
+
+def typed(*words: object) -> str:
+    """Return a command as a person types it: names with spaces are quoted."""
+    return shlex.join(str(word) for word in words)
 
 
 def shown(text: str, kept: str = "\n\t") -> str:

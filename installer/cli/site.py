@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from installer.cli.render import Console, json_option
-from registry.errors import DryportError, HostError, SiteError, UsageError
+from installer.cli.render import Console, Verbs, json_option, typed
+from registry.errors import HostError, SiteError, UsageError
 from registry.oci.digest import Digest
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ site_argument = click.argument("site_file", metavar="SITE.YAML", type=FILE)
 home_option = click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="The site's home folder.")
 
 
-@click.group()
+@click.group(cls=Verbs)
 def site() -> None:
     """Declare a site, trust a root, enrol and check its hosts."""
 
@@ -51,22 +51,27 @@ def init(site_file: Path, home: Path | None, as_json: bool) -> None:
     text = (
         f"{path}\n  {'made' if begun.changed else 'was complete; nothing changed'}\n"
         f"  site CA {begun.home.pki / 'ca.pem'}, passwords below {begun.home.secrets.folder}\n"
-        f"next: dryport site trust {site_file} --root 1.root.json --fingerprint sha256:..."
+        f"next: {typed('dryport', 'site', 'trust', site_file)} --bundle BUNDLE.tar --fingerprint sha256:..."
     )
     Console(as_json=as_json).result("SiteHome", value, text)
 
 
 @site.command()
 @site_argument
-@click.option("--root", type=FILE, help="The first trusted root.")
-@click.option("--bundle", type=FILE, help="Take the first root from this bundle instead.")
-@click.option("--fingerprint", required=True, help="The root's fingerprint, from another channel than the medium.")
+@click.option("--root", type=FILE, help="The first root, 1.root.json.")
+@click.option("--bundle", type=FILE, help="Take the first root from this bundle.")
+@click.option(
+    "--fingerprint",
+    metavar="sha256:...",
+    required=True,
+    help="The root's fingerprint, from another channel than the medium.",
+)
 @home_option
 @json_option
 def trust(
     *, site_file: Path, root: Path | None, bundle: Path | None, fingerprint: str, home: Path | None, as_json: bool
 ) -> None:
-    """Trust a root, once, by a fingerprint that came by another channel than the medium."""
+    """Trust a root, once, by its fingerprint. That comes from paper or another channel, never from the medium."""
     from installer.site import memory  # noqa: PLC0415 - as above
 
     _, opened = open_site(site_file, home)
@@ -74,20 +79,30 @@ def trust(
         is_new = memory.begin(opened, _root_bytes(root, bundle), _digest(fingerprint))
     value = {"site": opened.identity.name, "fingerprint": fingerprint, "changed": is_new}
     text = f"{opened.identity.name} {'now trusts' if is_new else 'already trusted'} root {fingerprint}"
-    text += f"\nnext: dryport site enrol {site_file}"
+    text += f"\nnext: {typed('dryport', 'site', 'enrol', site_file)}"
     Console(as_json=as_json).result("SiteTrust", value, text)
 
 
 @site.command()
 @site_argument
 @click.option(
-    "--fingerprint", "given", multiple=True, metavar="HOST=SHA256:...", help="A key read at the host's console."
+    "--fingerprint",
+    "given",
+    multiple=True,
+    metavar="HOST=SHA256:...",
+    help="A key read at the host's console; once for each.",
 )
-@click.option("--replace", "replaced", multiple=True, metavar="HOST", help="A rebuilt host whose pinned key is to go.")
+@click.option(
+    "--replace",
+    "replaced",
+    multiple=True,
+    metavar="HOST",
+    help="A rebuilt host whose pinned key is to go; once for each.",
+)
 @home_option
 @json_option
 def enrol(site_file: Path, given: tuple[str, ...], replaced: tuple[str, ...], home: Path | None, as_json: bool) -> None:
-    """Pin the hosts' SSH keys: only those whose fingerprints you confirm, here or with --fingerprint."""
+    """Pin the hosts' SSH keys that you confirm. Say their fingerprints with --fingerprint, or at the terminal."""
     from installer.hosts import enrol as keys  # noqa: PLC0415 - as above
     from installer.targets.baremetal import BareMetal  # noqa: PLC0415
 
@@ -105,8 +120,8 @@ def enrol(site_file: Path, given: tuple[str, ...], replaced: tuple[str, ...], ho
         rows = [_enrol(console, opened, host, confirmed.get(host.name, ()), host.name in replaced) for host in hosts]
     refusal = _unconfirmed(site_file, rows)
     text = "\n".join(f"{row['host']}: {', '.join(row['pinned']) or 'nothing pinned'}" for row in rows)
-    text += "" if refusal else f"\nnext: dryport site check {site_file}"
-    told(console, "SiteEnrolment", {"site": declared.site.name, "hosts": rows}, text, refusal)
+    text += "" if refusal else f"\nnext: {typed('dryport', 'site', 'check', site_file)}"
+    console.verdict("SiteEnrolment", {"site": declared.site.name, "hosts": rows}, text, refusal)
 
 
 @site.command()
@@ -115,25 +130,14 @@ def enrol(site_file: Path, given: tuple[str, ...], replaced: tuple[str, ...], ho
 @home_option
 @json_option
 def check(site_file: Path, bundle: Path | None, home: Path | None, as_json: bool) -> None:
-    """Run every preflight on every host; unknown is not success. Changes nothing."""
+    """Run every preflight on every host. Changes nothing; what a host does not tell is no success."""
     from installer.flows import look  # noqa: PLC0415 - as above
 
     declared, opened = open_site(site_file, home)
     size = _bundle_size(bundle) if bundle else None
     found = look.check(declared, opened, platforms=("linux/amd64",), bundle_bytes=size)
     value = _survey_value(declared.site.name, found)
-    told(Console(as_json=as_json), "SiteCheck", value, _survey_text(found), found.refusal())
-
-
-def told(console: Console, kind: str, value: Mapping[str, object], text: str, refusal: DryportError | None) -> None:
-    """Print a result that may hold bad news, and end with its exit code: one JSON object, or text and the error."""
-    news = {"error": refusal.as_json()} if refusal else {}
-    console.result(kind, {**value, **news}, text)
-    if refusal and console.as_json:
-        console.note(f"{refusal.family} error [{refusal.reference}]: {refusal.message}")
-        sys.exit(refusal.exit_code)
-    if refusal:
-        raise refusal
+    Console(as_json=as_json).verdict("SiteCheck", value, _survey_text(found, site_file), found.refusal())
 
 
 def open_site(site_file: Path, home: Path | None) -> tuple[Declared, Home]:
@@ -235,7 +239,7 @@ def _unconfirmed(site_file: Path, rows: Sequence[Mapping[str, Sequence[str] | st
         "host-key-unconfirmed",
         f"no key was pinned for: {', '.join(str(row['host']) for row in missing)}",
         expected="fingerprints read at the hosts' consoles: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
-        hint=f"if they equal what was shown: dryport site enrol {site_file} {shown}",
+        hint=f"if they equal what was shown: {typed('dryport', 'site', 'enrol', site_file)} {shown}",
     )
 
 
@@ -256,6 +260,7 @@ def _survey_value(name: str, found: Survey) -> Mapping[str, object]:
     return {"site": name, "good": found.is_good, "findings": rows}
 
 
-def _survey_text(found: Survey) -> str:
+def _survey_text(found: Survey, site_file: Path) -> str:
     lines = [f"{one.result:<8}{one.host:<12}{one.id:<18}{one.seen}" for one in found.findings]
-    return "\n".join(lines + ([] if found.is_good else ["", "not ready: mend what is named"]))
+    plan_it = f"next: {typed('dryport', 'plan', site_file)} --bundle BUNDLE.tar --out plan.json"
+    return "\n".join(lines + ([plan_it] if found.is_good else ["", "not ready: mend what is named"]))

@@ -21,7 +21,11 @@ def trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --home, --root and --fingerprint to a command."""
     folder, file = click.Path(path_type=Path, file_okay=False), click.Path(path_type=Path, dir_okay=False)
     for option in (
-        click.option("--fingerprint", help="The root's fingerprint, from a channel other than the bundle."),
+        click.option(
+            "--fingerprint",
+            metavar="sha256:...",
+            help="The root's fingerprint, from a channel other than the bundle.",
+        ),
         click.option("--root", "first_root", type=file, help="The first root, 1.root.json; needs --fingerprint."),
         click.option("--home", type=folder, help="A site's home: judge by what that site trusts and remembers."),
     ):

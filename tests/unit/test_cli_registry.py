@@ -79,7 +79,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> 
     seen = run(*arguments, "--json")
     out, err = capsys.readouterr()
     assert seen == code, err
-    value = json.loads(out) if code == 0 else json.loads(out[out.rindex('{\n  "apiVersion"') :])
+    value = json.loads(out)
     assert isinstance(value, dict)
     return value
 
@@ -186,8 +186,8 @@ def test_a_pack_served_under_a_false_name_is_refused(
     for name in ("ca.pem", "server.pem", "server.key", "users", "password", "config.yaml"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     with serving("--config", str(tmp_path / "config.yaml")) as ready:
-        error = told(capsys, "pack", "list", "--registry", ready["url"], *access(folder), code=8)
-    assert [finding["reference"] for finding in error["findings"]] == ["pack-name"]
+        seen = told(capsys, "pack", "list", "--registry", ready["url"], *access(folder), code=8)
+    assert [finding["reference"] for finding in seen["error"]["findings"]] == ["pack-name"]
 
 
 def test_a_wrong_password_ends_with_the_registrys_exit_code(
@@ -260,8 +260,8 @@ def test_a_store_that_lost_a_blob_is_called_incomplete(tmp_path: Path, capsys: p
         add_pack(store, tmp_path / "pack")
     (file,) = (path for path in (tmp_path / "store").rglob(Digest.of(EMPTY_BYTES).hex))
     file.unlink()
-    error = told(capsys, "registry", "status", "--store", str(tmp_path / "store"), code=6)
-    assert error["reference"] == "store-incomplete"
+    seen = told(capsys, "registry", "status", "--store", str(tmp_path / "store"), code=6)
+    assert (seen["kind"], seen["error"]["reference"]) == ("RegistryStatus", "store-incomplete")
 
 
 def test_a_user_is_added_then_changed_and_the_password_stays_out_of_the_file(
