@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ from registry.server.tokens import Issuer, new_key
 from registry.server.users import ROBOT, Grant, User, Users
 from registry.store import durable
 
+YOUNG_NS = 100_000_000
+"""How long after its change a file's time does not tell a second change: clocks of filesystems are coarse."""
 ROBOTS, VOID, KEY = "robots", "void", "token.key"
 Stamp = tuple[int, int, int] | None
 
@@ -52,9 +55,11 @@ class Accounts:
 
     def __init__(self, users: Path | None, folder: Path | None, service: str) -> None:
         self._users_file, self._folder, self._service = users, folder, service
+        self._watched = tuple(str(path) for path in (users, folder) if path)  # what is replaced in a folder changes it
         self.users, self._robots = Users(()), Robots()
         self._void: Mapping[str, int] = {}
-        self._stamps: tuple[Stamp, ...] = ()
+        self._stamps: tuple[Stamp, ...] | None = None
+        self._content: tuple[bytes | None, ...] = ()
         self._issuer: tuple[Stamp, Issuer] | None = None
         self.generation = 0
         """Grows when anything changed: what was concluded from the files before is to be forgotten."""
@@ -66,18 +71,27 @@ class Accounts:
 
     def refresh(self) -> None:
         """Read again what changed. Raises SiteError for a file that is damaged."""
-        folder = self._folder
-        files = (self._users_file, *(folder / name if folder else None for name in (ROBOTS, VOID, KEY)))
-        stamps = tuple(_stamp(file) for file in files)
+        stamps = tuple(map(_stamp, self._watched))
         if stamps == self._stamps:
             return
+        # A second change in the same tick of the filesystem's clock looks like the first: what is young is read again.
+        is_young = any(stamp and time.time_ns() - stamp[0] < YOUNG_NS for stamp in stamps)
+        content = self._read()
+        if content == self._content and self._stamps is not None:
+            self._stamps = () if is_young else stamps
+            return
         self.generation += 1
-        users, robots, void, _ = files
-        self.users, self._robots, self._void, self._stamps = Users(()), Robots(), {}, ()
-        found = Users.load(users) if users and stamps[0] else Users(())  # nobody gets in while the file is away
-        self._robots = Robots.load(robots) if robots else Robots()
-        self._void = read_void(void) if void else {}
-        self.users, self._stamps = found, stamps
+        self.users, self._robots, self._void, self._stamps = Users(()), Robots(), {}, None
+        # Nobody gets in while the users file is away.
+        found = Users.load(self._users_file) if self._users_file and stamps[0] else Users(())
+        if self._folder:
+            self._robots, self._void = Robots.load(self._folder / ROBOTS), read_void(self._folder / VOID)
+        self.users, self._content, self._stamps = found, content, () if is_young else stamps
+
+    def _read(self) -> tuple[bytes | None, ...]:
+        folder = self._folder
+        files = (self._users_file, *(folder / name if folder else None for name in (ROBOTS, VOID, KEY)))
+        return tuple(_content(file) if file else None for file in files)
 
     def find(self, name: str, now: float) -> Account | None:
         """Return who may log in by this name and a password or secret."""
@@ -161,9 +175,14 @@ def read_void(path: Path) -> dict[str, int]:
     return {str(name): int(second) for name, second in value.items()}
 
 
-def _stamp(path: Path | None) -> Stamp:
-    if path is None:
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
         return None
+
+
+def _stamp(path: str | Path) -> Stamp:
     try:
         seen = os.stat(path)  # noqa: PTH116 - once for every request
     except OSError:

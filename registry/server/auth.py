@@ -17,6 +17,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +85,7 @@ class Access:
         self._key = secrets.token_bytes(32)
         self._known: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
         self._generation = self._accounts.generation
+        self._is_fresh = False
         self._running: dict[bytes, asyncio.Task[bool]] = {}
         self._failures = Buckets(failures)
 
@@ -255,7 +257,16 @@ class Access:
         while len(self._known) > _KEPT:
             self._known.popitem(last=False)
 
+    def _grow_stale(self) -> None:
+        self._is_fresh = False
+
     def _refresh(self) -> None:
+        """Look at the files, once for all that is asked in one turn of the event loop."""
+        if self._is_fresh:
+            return
+        with suppress(RuntimeError):
+            asyncio.get_running_loop().call_soon(self._grow_stale)
+            self._is_fresh = True
         try:
             self._accounts.refresh()
         finally:

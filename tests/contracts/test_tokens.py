@@ -21,6 +21,7 @@ from registry.server.robots import Robots, new_robot
 from registry.server.serve import Running
 from registry.server.settings import Settings
 from registry.server.users import user_line
+from registry.store import durable
 from registry.store.store import Store
 from tests.contracts.conftest import ITERATIONS, USERS, Wire, body, code, write_users
 
@@ -310,7 +311,7 @@ def test_a_robot_logs_in_and_gets_tokens_until_its_end(site: Site) -> None:
     now = datetime.now(UTC)
     robot, secret = new_robot("ci", ["pull,push:shared/*"], 1, now)
     over, old_secret = new_robot("old", ["pull:*"], 1, now - timedelta(days=1, seconds=1))
-    (site.access / ROBOTS).write_bytes(Robots([robot, over]).as_file())
+    durable.replace(site.access / ROBOTS, Robots([robot, over]).as_file())
     login = urllib3.make_headers(basic_auth=f"robot@ci:{secret}")
     assert site.wire.pool.request("GET", site.url + path_of(), headers=login).data == BLOB
     token = site.token("robot@ci", f"repository:{REPOSITORY}:pull", password=secret)["token"]
@@ -318,7 +319,7 @@ def test_a_robot_logs_in_and_gets_tokens_until_its_end(site: Site) -> None:
     assert site.ask_token("robot@old", password=old_secret).status == 401
     assert site.ask_token("robot@ci", password=old_secret).status == 401
     assert site.ask_token("robot@none", password=secret).status == 401
-    (site.access / ROBOTS).write_bytes(Robots().as_file())
+    durable.replace(site.access / ROBOTS, Robots().as_file())
     assert site.with_token(token, "GET", path_of()).status == 401
     assert site.wire.pool.request("GET", site.url + path_of(), headers=login).status == 401
 
