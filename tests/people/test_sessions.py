@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import urllib3
 
+from registry.server.accounts import ROBOTS
 from registry.server.limits import Limits, Rate
+from registry.server.robots import Robots, new_robot
 from registry.server.serve import Running
 from registry.server.sessions import COOKIE, SECONDS, Sessions, session_key
 from registry.server.settings import Settings
+from registry.server.users import certificate_line
 from tests.authority import Authority
 from tests.people.conftest import USERS, Place, Visitor, write_users
 
@@ -53,6 +58,39 @@ def test_behind_tls_the_cookie_goes_over_tls_alone(tmp_path: Path) -> None:
         answer = Visitor(running.url, pool=pool).login("reader")
         assert answer.status == 303
         assert "; Secure" in answer.headers["Set-Cookie"]
+
+
+def test_a_certificate_opens_the_pages_without_a_form(tmp_path: Path, place: Place) -> None:
+    servers, clients = Authority(tmp_path, "servers"), Authority(tmp_path, "clients")
+    server, ann = servers.issue(), clients.issue("ann.example.org")
+    users = tmp_path / "users"
+    users.write_text(certificate_line("ann", "cn:ann.example.org", ["pull:team/*"]) + "\n")
+    settings = Settings(certificate=server.certificate, key=server.key, users=users, client_ca=clients.ca)
+    with Running(settings, place.store) as running:
+        shown = ssl.create_default_context(cafile=str(servers.ca))
+        shown.load_cert_chain(ann.certificate, ann.key)
+        inside = Visitor(running.url, pool=urllib3.PoolManager(retries=False, ssl_context=shown))
+        assert "team/private/ledger" in inside.text("/ui/repositories")
+        assert json.loads(inside.ask("/api/v1/caller").data)["name"] == "ann"
+        nobody = Visitor(running.url, pool=urllib3.PoolManager(retries=False, ca_certs=str(servers.ca)))
+        assert nobody.ask("/ui/repositories").status == 303
+        assert nobody.ask("/api/v1/caller").status == 401
+
+
+def test_a_robot_asks_the_api_until_its_time_is_up(tmp_path: Path, place: Place) -> None:
+    write_users(tmp_path / "users")
+    access = tmp_path / "access"
+    with Running(Settings(users=tmp_path / "users", access=access), place.store) as running:
+        robot, secret = new_robot("ci", ["pull:team/*"], 1, datetime.now(UTC))
+        (access / ROBOTS).write_bytes(Robots([robot]).as_file())
+        visitor = Visitor(running.url)
+        basic = urllib3.make_headers(basic_auth=f"robot@ci:{secret}")["authorization"]
+        found = json.loads(visitor.ask("/api/v1/repositories", Authorization=basic).data)
+        assert {row["name"].partition("/")[0] for row in found["rows"]} == {"team"}
+        assert "robot@ci" in visitor.by("admin").text("/ui/users")
+        assert secret not in visitor.by("admin").text("/api/v1/users")
+        (access / ROBOTS).write_bytes(Robots([replace(robot, expires=datetime.now(UTC) - timedelta(days=2))]).as_file())
+        assert visitor.ask("/api/v1/repositories", Authorization=basic).status == 401
 
 
 @pytest.mark.parametrize(("name", "password"), [("reader", "wrong"), ("nobody", "x"), ("", ""), ("reader", "pw-admin")])
