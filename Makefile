@@ -41,6 +41,7 @@ build/venv: requirements/dev.lock pyproject.toml | $(if $(ROOT),build/programs)
 		rm -rf .venv && exec $$python -m venv .venv; \
 	done; \
 	echo "No Python 3.11 or newer with venv was found; on Debian: apt-get install python3-venv" >&2; exit 1
+	@echo "Installing the pinned packages into it, which takes about a minute"
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@mkdir -p build && touch $@
