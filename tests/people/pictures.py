@@ -34,6 +34,7 @@ def main(target: Path) -> None:
     with tempfile.TemporaryDirectory() as name, Store.open(Path(name) / "store") as store:
         place = Place(Path(name), store)
         write_users(place.users)
+        (store.folder / "policy.yaml").write_text('rules: [{repositories: ["*/archive/*"], quota_bytes: 24000}]')
         people_samples.fill(store, place.folder / "packs")
         with Running(place.settings, store, [people_samples.mount(place.folder)]) as running, Browser() as browser:
             visitor = Visitor(running.url, "admin")
