@@ -17,6 +17,7 @@ from sqlalchemy import Engine, event
 
 from registry.oci.digest import Digest
 from registry.oci.manifest import OCI_MANIFEST
+from registry.store.gc import collect
 from registry.store.store import Store
 from tests.oci_samples import image
 
@@ -25,8 +26,9 @@ REPOSITORY = "team/app"
 
 
 def work(folder: Path, say: Callable[..., None]) -> None:
-    """Push an image through resumed uploads, and another at once; say what is acknowledged."""
+    """Push an image through resumed uploads, and another at once, and collect garbage; say what is acknowledged."""
     with Store.open(folder) as store:
+        store.put_blob(REPOSITORY, Digest.of(b"garbage"), [b"garbage"])
         for digest, data in SAMPLES[0].blobs.items():
             session = store.uploads.begin(REPOSITORY, "me")
             writer = store.uploads.write(REPOSITORY, "me", session.id)
@@ -41,6 +43,8 @@ def work(folder: Path, say: Callable[..., None]) -> None:
             store.put_blob(REPOSITORY, digest, [data])
             say("blob", digest)
         say("manifest", store.put_manifest(REPOSITORY, SAMPLES[1].manifest, OCI_MANIFEST, ["latest", "t1"]))
+        for _ in range(2):
+            collect(store, lease=-1, grace=-1)  # at once: nobody else is here
     say("end")
 
 
@@ -112,6 +116,7 @@ def check(folder: Path, said: list[list[str]]) -> None:
     work(folder, lambda *_: None)
     with Store.open(folder) as store:
         assert list(store.tags(REPOSITORY)) == ["latest", "t0", "t1"], "a second push did not mend it"
+        assert not store.files.path(Digest.of(b"garbage")).exists(), "garbage stays for ever"
 
 
 def main(folder: Path) -> int:

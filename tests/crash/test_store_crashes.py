@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from registry.server.serve import Running
 from registry.server.settings import Settings
 from registry.server.users import user_line
 from registry.store import changes, durable
+from registry.store.gc import collect
 from registry.store.store import Store
 from tests.conftest import need_root
 from tests.oci_samples import image
@@ -169,3 +170,30 @@ def test_on_a_full_disk_an_upload_fails_alone_and_gives_its_space_back(tmp_path:
         assert pool.request("GET", other).headers["X-Upload-Offset"] == "1000"
         assert pool.request("PUT", f"{other}?digest={Digest.of(small)}", body=small[1000:]).status == 201
         assert pool.request("GET", f"{running.url}/v2/a/blobs/{Digest.of(small)}").data == small
+
+
+def test_collection_frees_a_disk_that_is_full_to_the_last_byte(tmp_path: Path) -> None:
+    need_root()
+    garbage = os.urandom(3 << 20)
+    with small_disk(tmp_path / "disk", "12m") as disk, Store.open(disk / "store") as store:
+        push(store)
+        store.put_blob("a", Digest.of(garbage), [garbage])
+        fill(disk / "filler")
+        assert os.statvfs(disk).f_bavail == 0
+        with pytest.raises(OSError, match="No space"):
+            store.put_blob("a", Digest.of(b"x" * 10_000), [b"x" * 10_000])
+        for _ in range(2):
+            collect(store, lease=-1, grace=-1)
+        assert os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize > len(garbage) // 2
+        store.put_blob("a", Digest.of(b"x" * 10_000), [b"x" * 10_000])
+        assert store.tags("a") == ["1"]
+        assert all(store.has_blob("a", digest) for digest in SAMPLE.blobs)
+
+
+def fill(path: Path) -> None:
+    """Take all the space there is."""
+    with path.open("wb", buffering=0) as file:
+        for size in (1 << 20, 4096, 1):
+            with suppress(OSError):
+                while file.write(b"\0" * size):
+                    pass
