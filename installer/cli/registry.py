@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,9 +11,10 @@ import click
 
 from installer.cli import keeping
 from installer.cli.access import audit, token
-from installer.cli.connecting import connect, connection_options, read_password
+from installer.cli.connecting import connect, connection_options
 from installer.cli.render import Console, Verbs, amount, json_option
 from installer.cli.trusting import trust_options
+from installer.cli.users import user as users_group
 from registry.errors import SiteError, UsageError
 
 if TYPE_CHECKING:
@@ -120,50 +120,6 @@ def _say_ready(console: Console, served: Served, url: str) -> None:
     console.result("RegistryServing", {"url": url, "sources": sources}, "\n".join([*lines, "ready"]))
 
 
-@registry.group(cls=Verbs)
-def user() -> None:
-    """Say who may pull and push."""
-
-
-@user.command()
-@click.argument("name")
-@click.option("--users", type=FILE, required=True, help="Users file; made if it is not there.")
-@click.option("--password-file", type=FILE, required=True, help="File whose first line is the password.")
-@click.option(
-    "--grant",
-    "grants",
-    metavar="ACTIONS:GLOB",
-    multiple=True,
-    required=True,
-    help="As pull:* or pull,push:team/*; once for each.",
-)
-@json_option
-def add(*, name: str, users: Path, password_file: Path, grants: tuple[str, ...], as_json: bool) -> None:
-    """Let NAME in, or change what NAME may do. A running server sees it with the next request."""
-    from registry.server.users import Users, user_line  # noqa: PLC0415 - as above
-    from registry.store import durable  # noqa: PLC0415
-
-    line = user_line(name, read_password(password_file), grants)
-    try:
-        exists = users.exists()
-        lines = users.read_text("utf-8").splitlines() if exists else []
-        Users.parse("\n".join(lines), str(users))  # a damaged file is not made worse
-        kept = [one for one in lines if not one.startswith(f"{name}:")]
-        mode = stat.S_IMODE(users.stat().st_mode) if exists else 0o600
-        durable.replace(users, "".join(f"{one}\n" for one in [*kept, line]).encode(), mode)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SiteError(
-            "users-unwritable",
-            "the users file cannot be changed",
-            where=str(users),
-            seen=str(error),
-            hint="run it as the user whom the file belongs to, or name another --users",
-        ) from error
-    word = "changed" if len(kept) < len(lines) else "added"
-    value = {"name": name, "users": str(users), "grants": list(grants), word: True}
-    Console(as_json=as_json).result("RegistryUser", value, f"{name}: {word} in {users}, may {', '.join(grants)}")
-
-
 @registry.command("import")
 @click.option("--from", "source", required=True, metavar="URL|BUNDLE", help="https://HOST:PORT, or a bundle.")
 @click.option("--store", "folder", type=FOLDER, required=True, help="Store to fill; made if it is not there.")
@@ -257,5 +213,5 @@ def status(*, folder: Path, as_json: bool) -> None:
     console.verdict("RegistryStatus", value, "\n".join([text, *lines]), refusal if found.missing else None)
 
 
-for verb in (token, audit, *keeping.VERBS):
+for verb in (users_group, token, audit, *keeping.VERBS):
     registry.add_command(verb)

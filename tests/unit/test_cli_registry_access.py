@@ -123,3 +123,31 @@ def test_voided_tokens_end_and_the_password_stays_good(
             told(capsys, "registry", "token", "void", "me", "--store", str(store))
             assert pool.request("GET", f"{running.url}/v2/", headers=bearer).status == 401
         assert ask(running, "me:pw") == 200
+
+
+def test_users_are_added_listed_and_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    users, password = tmp_path / "users", tmp_path / "password"
+    password.write_text("pw\n")
+    place = ("--users", str(users))
+    told(capsys, "registry", "user", "add", "me", "--password-file", str(password), "--grant", "create:team/*", *place)
+    told(capsys, "registry", "user", "add", "ci", "--certificate", "uri:spiffe://site/ci", "--grant", "pull:*", *place)
+    assert told(capsys, "registry", "user", "list", *place)["users"] == [
+        {"name": "ci", "by": "certificate", "grants": ["pull:*"]},
+        {"name": "me", "by": "password", "grants": ["create:team/*"]},
+    ]
+    users.write_text(users.read_text() + "anonymous:-:pull:public/*\n")
+    told(capsys, "registry", "user", "remove", "me", *place)
+    rows = told(capsys, "registry", "user", "list", *place)["users"]
+    assert [row["name"] for row in rows] == ["ci", "anonymous"]  # type: ignore[attr-defined]
+    error = told(capsys, "registry", "user", "remove", "me", *place, code=2)
+    assert error["reference"] == "user-unknown"
+
+
+@pytest.mark.parametrize("known_by", [[], ["--password-file", "p", "--certificate", "cn:x"]])
+def test_a_user_is_known_by_one_thing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], known_by: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ("registry", "user", "add", "me", "--users", "u", "--grant", "pull:*", *known_by)
+    assert told(capsys, *arguments, code=2)["reference"] == "user-needs-one"
+    assert not (tmp_path / "u").exists()
