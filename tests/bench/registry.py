@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tests.authority import Authority
 from tests.bench.registries import cases
+from tests.bench.registries import starts as starts_module
 from tests.bench.registries.cases import REPOSITORY, Figure
 from tests.bench.registries.client import Blob
 from tests.bench.registries.contenders import Contender, Start, available, running
@@ -37,10 +38,12 @@ class Scale:
     blob: int = 32 * MIB
     tags: int = 1000
     referrers: int = 100
+    blobs: int = 5000
+    gibibytes: int = 50
 
     @classmethod
     def full(cls) -> Scale:
-        return cls(5.0, 2048 * MIB, 64 * MIB, 10_000, 1000)
+        return cls(5.0, 2048 * MIB, 64 * MIB, 10_000, 1000, 1_000_000)
 
 
 @dataclass
@@ -125,9 +128,11 @@ def measure(scale: Scale, groups: Sequence[str], only: Sequence[str], workers: i
     results = Results()
     with tempfile.TemporaryDirectory(prefix="bench-", dir=".") as name:
         base = Path(name).resolve()
+        if "starts" in groups:
+            starts(results, scale, base)
         identity = Authority(base).issue()
         for contender_name, program in available().items():
-            for group in groups:
+            for group in [one for one in groups if one in GROUPS]:
                 tls = identity if group == "tls" else None
                 with running(Start(contender_name, program, base / contender_name / group, tls, workers)) as contender:
                     for case, measured in GROUPS[group](contender, scale):
@@ -136,16 +141,29 @@ def measure(scale: Scale, groups: Sequence[str], only: Sequence[str], workers: i
     return results
 
 
+def starts(results: Results, scale: Scale, base: Path) -> None:
+    """How long until they serve."""
+    for name, program in available().items():
+        if name in starts_module.FILLS:
+            figure = starts_module.over_many_blobs(name, program, base / "starts" / name, scale.blobs)
+            results.add(f"start over {scale.blobs} blobs, to the first", name, figure)
+    work, whole = starts_module.from_bundle(base / "mounted", scale.gibibytes)
+    results.add(f"mount {scale.gibibytes} GiB, to the first pull", "dryport", work)
+    results.add("the same, with the program's start", "dryport", whole)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--group", action="append", choices=GROUPS, default=[])
+    parser.add_argument("--group", action="append", choices=[*GROUPS, "starts"], default=[])
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--json", type=Path)
     wanted = parser.parse_args()
     began = time.monotonic()
-    results = measure(Scale.full() if wanted.full else Scale(), wanted.group or [*GROUPS], wanted.only, wanted.workers)
+    results = measure(
+        Scale.full() if wanted.full else Scale(), wanted.group or ["starts", *GROUPS], wanted.only, wanted.workers
+    )
     results.show()
     sys.stdout.write(f"\n{time.monotonic() - began:.0f} s\n")
     if wanted.json:
