@@ -130,11 +130,13 @@ def measure(scale: Scale, groups: Sequence[str], only: Sequence[str], workers: i
         base = Path(name).resolve()
         if "starts" in groups:
             starts(results, scale, base)
-        identity = Authority(base).issue()
+        authority = Authority(base)
+        identity = authority.issue()
         for contender_name, program in available().items():
             for group in [one for one in groups if one in GROUPS]:
-                tls = identity if group == "tls" else None
-                with running(Start(contender_name, program, base / contender_name / group, tls, workers)) as contender:
+                tls = (identity, authority.ca) if group == "tls" else (None, None)
+                start = Start(contender_name, program, base / contender_name / group, *tls, workers)
+                with running(start) as contender:
                     for case, measured in GROUPS[group](contender, scale):
                         if not only or any(word in case for word in only):
                             results.add(case, contender_name, measured())

@@ -37,11 +37,11 @@ class Contender:
     process: subprocess.Popen[bytes]
     port: int
     folder: Path
-    identity: Identity | None
+    ca: Path | None
     headers: dict[str, str] = field(default_factory=dict)
 
     def client(self) -> Client:
-        return Client(self.port, ca=self.identity.certificate if self.identity else None, headers=self.headers)
+        return Client(self.port, ca=self.ca, headers=self.headers)
 
     def cpu(self) -> float:
         """CPU seconds of all its processes so far."""
@@ -91,6 +91,7 @@ class Start:
     program: str
     folder: Path
     identity: Identity | None = None
+    ca: Path | None = None
     workers: int = 1
 
 
@@ -110,7 +111,7 @@ def running(start: Start) -> Iterator[Contender]:
     }
     with (start.folder / "log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-    contender = Contender(start.name, process, port, start.folder, start.identity, headers)
+    contender = Contender(start.name, process, port, start.folder, start.ca, headers)
     try:
         _wait(contender)
         yield contender
