@@ -72,7 +72,13 @@ def create(
     try:
         durable.create(out, f"{secret}\n".encode())
     except OSError as error:
-        raise SiteError("secret-unwritable", "the secret cannot be written", where=str(out), seen=str(error)) from error
+        raise SiteError(
+            "secret-unwritable",
+            "the secret cannot be written",
+            where=str(out),
+            seen=str(error),
+            hint="choose another place with --out; no robot was made",
+        ) from error
     with _robots(store, access) as (folder, robots):
         _save(folder, robots.with_robot(robot), "token.create", robot.name, ", ".join(map(str, robot.grants)))
     value = {
@@ -166,7 +172,12 @@ def verify(*, head: str | None, store: Path | None, access: Path | None, as_json
     try:
         known = Head.parse(head) if head else None
     except ValueError as error:
-        raise UsageError("head-malformed", str(error), expected="NUMBER:DIGEST") from error
+        raise UsageError(
+            "head-malformed",
+            str(error),
+            expected="NUMBER:DIGEST",
+            hint="give a head that `audit verify` printed before",
+        ) from error
     with _folder(store, access) as folder:
         found = check(folder / AUDIT, known)
     value = {"lines": found.sequence, "head": str(found)}

@@ -19,6 +19,7 @@ from registry.server.serve import Running
 from registry.server.sessions import COOKIE, SECONDS, Sessions, session_key
 from registry.server.settings import Settings
 from registry.server.users import certificate_line
+from registry.store import durable
 from tests.authority import Authority
 from tests.people.conftest import USERS, Place, Visitor, write_users
 
@@ -82,14 +83,16 @@ def test_a_robot_asks_the_api_until_its_time_is_up(tmp_path: Path, place: Place)
     access = tmp_path / "access"
     with Running(Settings(users=tmp_path / "users", access=access), place.store) as running:
         robot, secret = new_robot("ci", ["pull:team/*"], 1, datetime.now(UTC))
-        (access / ROBOTS).write_bytes(Robots([robot]).as_file())
+        durable.replace(access / ROBOTS, Robots([robot]).as_file())  # as the command does
         visitor = Visitor(running.url)
         basic = urllib3.make_headers(basic_auth=f"robot@ci:{secret}")["authorization"]
         found = json.loads(visitor.ask("/api/v1/repositories", Authorization=basic).data)
         assert {row["name"].partition("/")[0] for row in found["rows"]} == {"team"}
         assert "robot@ci" in visitor.by("admin").text("/ui/users")
         assert secret not in visitor.by("admin").text("/api/v1/users")
-        (access / ROBOTS).write_bytes(Robots([replace(robot, expires=datetime.now(UTC) - timedelta(days=2))]).as_file())
+        durable.replace(
+            access / ROBOTS, Robots([replace(robot, expires=datetime.now(UTC) - timedelta(days=2))]).as_file()
+        )
         assert visitor.ask("/api/v1/repositories", Authorization=basic).status == 401
 
 

@@ -11,7 +11,7 @@ from registry import errors
 
 PROJECT = Path(errors.__file__).parents[1]
 FAMILIES = {one.__name__ for one in errors.DryportError.__subclasses__()}
-FINDINGS = {"blob-damaged", "image-not-carried", "content-missing"}
+FINDINGS = {"blob-damaged", "content-damaged", "content-missing", "image-not-carried"}
 """Single findings: the error that collects them says what to do."""
 NEVER_SHOWN = {"build-stopped"}
 """The other blob's error is shown."""
