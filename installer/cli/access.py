@@ -176,7 +176,7 @@ def verify(*, head: str | None, store: Path | None, access: Path | None, as_json
             "head-malformed",
             str(error),
             expected="NUMBER:DIGEST",
-            hint="give a head that `audit verify` printed before",
+            hint="give a head that verify printed before",
         ) from error
     with _folder(store, access) as folder:
         found = check(folder / AUDIT, known)
