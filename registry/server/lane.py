@@ -6,7 +6,7 @@ stores them. The rules:
 * Authorisation is over before a lane is asked for, and the answer's head is on its way before its body is.
 * A client that stalls gives its thread back and is waited for by the event loop, so that slow ones cost no threads.
 * Nobody else reads from the socket meanwhile (uploads), or writes to it (downloads).
-* TLS has no lane: its bodies go the ordinary way.
+* Over TLS the event loop decrypts: uploads then come in large pieces, downloads go the ordinary way.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ SILENCE_SECONDS = 120.0
 _PATIENCE_MS = 50
 _READ_BYTES = 256 << 10
 _SEND_BYTES = 8 << 20
+_GATHER_BYTES = 512 << 10
 _own = threading.local()
 
 
@@ -42,13 +43,15 @@ class GoneError(Exception):
 class Lane:
     """One request's claim on its connection's socket."""
 
-    __slots__ = ("_blocks", "_connection", "_is_over", "_is_whole", "_parser", "cycle")
+    __slots__ = ("_blocks", "_connection", "_is_over", "_is_whole", "_more", "_parser", "_size", "cycle")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.cycle: RequestResponseCycle | None = None
         self._parser: httptools.HttpRequestParser = connection.parser
         self._blocks: list[bytes] = []
+        self._size = 0
+        self._more: asyncio.Event | None = None
         self._is_whole = False
         self._is_over = False
 
@@ -94,7 +97,7 @@ class Lane:
         Raises GoneError, and what `write` raises.
         """
         connection, cycle = self._connection, self.cycle
-        if cycle is None or connection.scheme != "http" or not cycle.more_body or connection.cycle is not cycle:
+        if cycle is None or not cycle.more_body or connection.cycle is not cycle:
             return False
         if cycle.disconnected or connection.transport.is_closing():
             raise GoneError
@@ -103,8 +106,12 @@ class Lane:
             connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             cycle.waiting_for_100_continue = False
         self._blocks = [bytes(cycle.body)] if cycle.body else []
+        self._size = len(cycle.body)
         cycle.body = bytearray()
         connection.pouring = self
+        if connection.scheme != "http":
+            await self._gather(threads, write)
+            return True
         loop = asyncio.get_running_loop()
         try:
             await self._lend(threads, lambda socket: self._read(socket, write), loop.add_reader, loop.remove_reader)
@@ -121,10 +128,63 @@ class Lane:
     def on_body(self, data: bytes) -> None:
         """Take a piece of the body."""
         self._blocks.append(data)
+        if self._more:
+            self._size += len(data)
+            if self._size >= _GATHER_BYTES:
+                self._connection.flow.pause_reading()
+                self._more.set()
 
     def on_message_complete(self) -> None:
         """Note the body's end."""
         self._is_whole = True
+        if self._more:  # in the event loop: what follows is the next request
+            self._more.set()
+            self._connection.pouring = None
+            if self.cycle:
+                self.cycle.more_body = False
+
+    def on_lost(self) -> None:
+        """Note that the client is gone."""
+        if self._more:
+            self._more.set()
+
+    # Over TLS
+
+    async def _gather(self, threads: Threads, write: Callable[[Sequence[bytes]], None]) -> None:
+        """Take the body as the event loop decrypts it, in large pieces; one is written while the next one comes."""
+        connection, self._more = self._connection, asyncio.Event()
+        pending: asyncio.Future[None] | None = None
+        try:
+            while not self._is_whole and not self._is_lost():
+                await self._piece(self._more)
+                if pending:
+                    await pending
+                blocks, self._blocks, self._size = self._blocks, [], 0
+                pending = threads.transfer(write, blocks)
+            if pending:
+                await pending
+        except TimeoutError as error:
+            raise GoneError from error
+        finally:
+            if pending and not pending.done():
+                await asyncio.wait([pending])
+            self._more = connection.pouring = None
+            if self.cycle:
+                self.cycle.message_event.set()
+            connection.flow.resume_reading()
+        if not self._is_whole:
+            raise GoneError
+
+    async def _piece(self, more: asyncio.Event) -> None:
+        """Wait for the next piece of the body, or its end."""
+        self._connection.flow.resume_reading()
+        async with asyncio.timeout(SILENCE_SECONDS):
+            while self._size < _GATHER_BYTES and not self._is_whole and not self._is_lost():
+                more.clear()
+                await more.wait()
+
+    def _is_lost(self) -> bool:
+        return self.cycle is None or self.cycle.disconnected or self._connection.transport.is_closing()
 
     # In a thread
 
