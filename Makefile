@@ -17,7 +17,7 @@ ALONE := unshare --map-root-user --net sh -c 'ip link set lo up && exec "$$@"' s
 endif
 
 help: ## List these targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
 setup: $(if $(ROOT),build/programs) build/venv ## Make the environment .venv (and, as root on Debian, install foreign programs)
 
