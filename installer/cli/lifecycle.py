@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from installer.flows.plan import Plan
     from installer.flows.status import Status
     from installer.site.home import Home
+    from installer.site.state import Installed
 
 bundle_option = click.option("--bundle", type=FILE, required=True, help="The signed bundle, read in place.")
 at_least_option = click.option("--at-least", type=click.IntRange(1), metavar="N", help="Lowest sequence to accept.")
@@ -169,12 +170,18 @@ def _status_value(found: Status) -> dict[str, object]:
         "site": found.site,
         "home": found.home,
         "well": found.is_well,
-        "release": found.release.model_dump(mode="json") if found.release else None,
+        "release": _release_value(found.release) if found.release else None,
         "evidence": found.evidence.isoformat() if found.evidence else None,
-        "evidence_days": found.evidence_age.days if found.evidence_age else None,
+        "evidenceDays": found.evidence_age.days if found.evidence_age else None,
         "registries": rows,
-        "unfinished_plan": found.unfinished,
+        "unfinishedPlan": found.unfinished,
     }
+
+
+def _release_value(held: Installed) -> dict[str, object]:
+    from pydantic.alias_generators import to_camel  # noqa: PLC0415 - `--help` need not wait for it
+
+    return {to_camel(name): value for name, value in held.model_dump(mode="json").items()}
 
 
 def _status_text(found: Status) -> str:

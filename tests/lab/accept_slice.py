@@ -77,9 +77,7 @@ class Clone:
 
 def _timeless(value: object) -> object:
     if isinstance(value, dict):
-        return {
-            name: _timeless(one) for name, one in value.items() if name not in ("applied", "evidence_age_days", "seen")
-        }
+        return {name: _timeless(one) for name, one in value.items() if name not in ("applied", "evidenceDays", "seen")}
     return value
 
 

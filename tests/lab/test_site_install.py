@@ -160,7 +160,7 @@ def applied(site: Site) -> dict[str, Any]:
     plan, told = site.plan()
     assert not told["plan"]["nothing_to_change"]
     kill_at(site, plan, "packages-install")
-    assert dryport("status", site.file).value["unfinished_plan"] == told["digest"]
+    assert dryport("status", site.file).value["unfinishedPlan"] == told["digest"]
     with little_room(site.machine):
         full = site.apply(plan, code=7)
     assert (full.value["reference"], full.value["family"]) == ("host-disk-full", "host")
@@ -180,7 +180,7 @@ def test_an_apply_that_was_killed_and_ran_out_of_disk_goes_on_and_ends(site: Sit
 def test_the_site_runs_what_the_plan_said(site: Site, applied: dict[str, Any]):
     status = dryport("status", site.file).value
     assert status["well"]
-    assert status["unfinished_plan"] == ""
+    assert status["unfinishedPlan"] == ""
     held = status["release"]
     assert (held["product"], held["sequence"], held["packs"]) == ("lab", 1, ["lab-hello:1.0.0"])
     assert held["version"] == applied["version"]

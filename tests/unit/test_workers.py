@@ -117,7 +117,7 @@ def test_no_worker_outlives_its_parent(server: Server) -> None:
 def test_all_end_when_told_to(server: Server) -> None:
     workers = server.workers()
     server.process.terminate()
-    assert server.process.wait(20) == 0
+    assert server.process.wait(60) == 0
     assert not any(is_alive(pid) for pid in workers)
 
 
