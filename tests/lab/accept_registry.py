@@ -44,7 +44,6 @@ SUITES = (
     ),
     Suite("crash states, kills, full disks", "0 violations", ("tests/crash",)),
     Suite("pages and administration", "green in Chromium", ("tests/people",)),
-    Suite("500 kills, 10 000 histories", "0 lost, 0 torn, 0 unreadable", ("tests/slow",)),
 )
 
 
@@ -63,6 +62,20 @@ def run_suite(suite: Suite, table: Table) -> None:
     )
     seen = f"{re.sub(r' in .*', '', last).strip('= ')} in {time.monotonic() - began:.0f} s"
     table.add(suite.promise, suite.goal, seen, met=done.returncode == 0)
+
+
+def long_runs(table: Table) -> None:
+    """What takes longer than a suite may: kills, and random histories against the model."""
+    with tempfile.TemporaryDirectory(prefix="accept-") as folder:
+        kills = (sys.executable, "-m", "tests.crash.store_killer", folder, "500")
+        histories = (sys.executable, "-m", "tests.slow.store_histories", "10000")
+        for what, goal, command in (
+            ("500 x kill -9 under push, tag, delete, collection", "0 lost, 0 torn, 0 unreadable", kills),
+            ("random histories against the model", "10 000, no violation", histories),
+        ):
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+            said = done.stdout.strip().splitlines()[-1:] or ["nothing"]
+            table.add(what, goal, f"{said[0]}, exit {done.returncode}", met=done.returncode == 0)
 
 
 def conformance(table: Table) -> None:
@@ -107,6 +120,7 @@ def main() -> int:
     conformance(table)
     for suite in SUITES:
         run_suite(suite, table)
+    long_runs(table)
     beside_others(table)
     return 0 if table.show() else 1
 
