@@ -32,7 +32,6 @@ from registry.store.store import Store
 
 THREADS = 4
 BLOCK = 1 << 20
-_FOREIGN = ("nondistributable", ".foreign.")
 _HOPELESS = frozenset({"registry-unreachable", "registry-certificate", "registry-denied"})
 """Faults that every further request would only repeat."""
 
@@ -143,8 +142,8 @@ class _Copy:
         try:
             content = self.source.blob(blob.repositories[0], descriptor.digest)
             if content is None:
-                if any(mark in descriptor.media_type for mark in _FOREIGN):
-                    return  # its maker alone may distribute it: carried as a descriptor
+                if descriptor.is_foreign:
+                    return  # carried as a descriptor
                 raise self.fault("blob-missing", "a manifest names content that is not at the source", where=where)
             try:
                 self._store(blob, content, meter)

@@ -51,7 +51,7 @@ def inventory(store: Store) -> Inventory:
         missing += [f"{graph.repository}@{digest}" for digest in sorted(graph.missing)]
         for digest, blob in graph.blobs().items():
             sizes[digest] = blob.size
-            if not store.has_blob(graph.repository, digest):
+            if not blob.is_foreign and not store.has_blob(graph.repository, digest):
                 missing.append(f"{graph.repository}@{digest}")
     repositories = [Repository(graph.repository, tuple(store.tags(graph.repository))) for graph in graphs]
     manifests = {digest for graph in graphs for digest in graph.nodes}

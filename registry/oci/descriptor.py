@@ -46,6 +46,11 @@ class Descriptor:
             _check_embedded(named, value["data"])
         return named
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether its maker alone may distribute it: named by manifests, and not required to be here."""
+        return "nondistributable" in self.media_type or ".foreign." in self.media_type
+
     def as_json(self) -> dict[str, Any]:
         """Return the descriptor as JSON value; empty parts are left out."""
         value: dict[str, Any] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}

@@ -14,8 +14,6 @@ from registry.store.changes import held_sizes, known_manifests
 from registry.store.faults import BlobMissingError, ManifestInvalidError
 from registry.store.policy import Rules
 
-_FOREIGN = ("nondistributable", ".foreign.")
-
 
 def parse(data: bytes, media_type: str) -> Manifest:
     """Return the manifest in `data`. Raises ManifestInvalidError."""
@@ -50,9 +48,9 @@ class Elsewhere:
 
 def check(connection: Connection, repository: str, manifest: Manifest, elsewhere: Elsewhere, rules: Rules) -> None:
     """Raise BlobMissingError, or ManifestInvalidError for a wrong size, if a part is not as it has to be."""
-    wanted = [blob for blob in manifest.blobs if not any(mark in blob.media_type for mark in _FOREIGN)]
+    wanted = [blob for blob in manifest.blobs if not blob.is_foreign]
     sizes = held_sizes(connection, repository, {blob.digest for blob in wanted})
-    for blob in wanted:  # what its maker alone may distribute is not required here
+    for blob in wanted:
         size = elsewhere.sizes.get(blob.digest, sizes.get(str(blob.digest)))
         if size is None and not rules.may_lack_blobs():
             raise BlobMissingError(repository, blob.digest)

@@ -161,6 +161,7 @@ def test_a_foreign_layer_that_the_source_lacks_is_carried_as_a_descriptor(origin
     origin.put_manifest("windows", data, OCI_MANIFEST, ["1"])
     copy(origin, store, Silent(), repositories=["windows"])
     assert store.manifest("windows", Manifest.parse(data, OCI_MANIFEST).digest) == (data, OCI_MANIFEST)
+    assert inventory(store).missing == []
 
 
 def test_a_store_that_cannot_take_more_is_the_sites_matter_and_can_go_on(origin: Store, store: Store) -> None:
