@@ -43,15 +43,16 @@ def test_a_copy_killed_again_and_again_ends_whole(tmp_path: Path) -> None:
             origin.put_manifest(f"team/app{number}", data, OCI_MANIFEST, ["1.0"])
         held, kills = 0, 0
         for attempt in range(8):
-            if not _killed(tmp_path, 0.03 * (attempt + 1)):
+            if not _killed(tmp_path, held + attempt, 0.005 * attempt):
                 break
             kills += 1
             with Store.open(tmp_path / "store") as store:
                 assert inventory(store).missing == []  # whatever has a tag is whole
-                now = sum(file.stat().st_size for file in (tmp_path / "store/blobs").rglob("*") if file.is_file())
+                now = _held(tmp_path)
             assert now >= held  # nothing that was finished is lost
             held = now
         assert kills >= 2
+        assert held > 0
         with Store.open(tmp_path / "store") as store:
             copy(origin, store, Silent())
             assert [store.tags(name) for name in store.repositories()] == [["1.0"]] * IMAGES
@@ -59,14 +60,20 @@ def test_a_copy_killed_again_and_again_ends_whole(tmp_path: Path) -> None:
             assert copy(origin, store, Silent()).copied == 0
 
 
-def _killed(folder: Path, seconds: float) -> bool:
-    """Run a copy and kill it; say whether it was still running."""
+def _killed(folder: Path, more: int, seconds: float) -> bool:
+    """Run a copy and kill it `seconds` after it holds `more` bytes; say whether it was still running."""
     command = [sys.executable, "-c", SCRIPT, str(folder / "origin"), str(folder / "store")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
+        while process.poll() is None and _held(folder) < more:
+            time.sleep(0.001)
         time.sleep(seconds)
         if process.poll() is not None:
             return False
         os.kill(process.pid, signal.SIGKILL)
         return process.wait() == -signal.SIGKILL
+
+
+def _held(folder: Path) -> int:
+    return sum(file.stat().st_size for file in (folder / "store/blobs").rglob("*") if file.is_file())
