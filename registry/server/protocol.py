@@ -95,8 +95,6 @@ class Connection(HttpToolsProtocol):
             self._idle.cancel()
             self._idle = None
         super().connection_lost(exc)
-        if self.pouring:
-            self.pouring.on_lost()
 
     def _answer(self, at_once: AtOnce) -> bool:
         method = self.parser.get_method()

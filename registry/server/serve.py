@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Self
+from typing import Self, cast
 
 import uvicorn
 
@@ -20,6 +21,7 @@ from registry.content import ContentSource
 from registry.errors import SiteError
 from registry.server.app import application
 from registry.server.protocol import Connection
+from registry.server.secure import SecureListener
 from registry.server.settings import Settings
 from registry.server.tls import Certificates
 from registry.server.workers import Worker
@@ -45,9 +47,18 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        # With certificates, uvicorn is given no socket: it gets the connections on which TLS stands.
+        certificates = self.certificates
+        await super().startup([] if certificates else sockets)
+        if certificates:
+            for one in sockets or ():
+                listener = SecureListener(one, lambda: certificates.context, self._connection)
+                self.servers.append(cast("asyncio.Server", listener))
         if self.started:
             self.on_ready()
+
+    def _connection(self) -> Connection:
+        return Connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -129,6 +140,7 @@ def _prepare(
     listener: socket.socket | None = None,
     worker: Worker | None = None,
 ) -> tuple[_Server, socket.socket]:
+    certificates = Certificates.of(settings)
     config = uvicorn.Config(
         application(settings, store, mounts, worker),
         loop="uvloop",
@@ -142,12 +154,8 @@ def _prepare(
         server_header=False,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
-        ssl_certfile=settings.certificate,
-        ssl_keyfile=settings.key,
     )
-    certificates = Certificates.of(settings)
     config.load()
-    config.ssl = certificates.context if certificates else None
     server = _Server(config)
     server.certificates = certificates
     return server, listener or listen(settings)

@@ -109,6 +109,7 @@ def running(start: Start) -> Iterator[Contender]:
         "PYTHONPATH": str(_ROOT),
         "GOMAXPROCS": str(max(start.workers, 1)),
     }
+    environment.pop("OPENSSL_CONF", None)  # the clients' alone
     with (start.folder / "log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     contender = Contender(start.name, process, port, start.folder, start.ca, headers)

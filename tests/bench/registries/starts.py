@@ -187,4 +187,5 @@ FILLS: dict[str, Callable[[Path, int], str]] = {
     "dryport": _fill_dryport,
     "distribution": _fill_distribution,
     "olareg": _fill_olareg,
+    "zot": _fill_olareg,  # keeps its repositories in the same layout
 }
