@@ -5,6 +5,7 @@ stores them; over TLS the thread encrypts and decrypts as well. The rules:
 
 * Authorisation is over before a lane is asked for, and the answer's head is on its way before its body is.
 * A client that stalls gives its thread back and is waited for by the event loop, so that slow ones cost no threads.
+  Downloads over TLS have few threads to share: theirs are given back at once, and after each slice.
 * Nobody else reads from the socket meanwhile (uploads), or writes to it (downloads); over TLS nobody does either.
 """
 
@@ -17,6 +18,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httptools
@@ -35,6 +37,7 @@ EXTENSION = "dryport.lane"
 SILENCE_SECONDS = 120.0
 _PATIENCE_MS = 50
 _READ_BYTES = 256 << 10
+_SLICE_BYTES = 8 << 20
 _own = threading.local()
 
 
@@ -73,21 +76,27 @@ class Lane:
             raise GoneError
         offset = start
 
+        is_secure = connection.scheme == "https"
+        patience, piece = (0, _SLICE_BYTES) if is_secure else (_PATIENCE_MS, end - start)
+
         def work(wire: Wire) -> bool:
             nonlocal offset
-            while offset < end and not self._is_over:
+            stop = min(offset + piece, end)
+            while offset < stop and not self._is_over:
                 try:
-                    sent = wire.send_file(file, offset, end - offset)
+                    sent = wire.send_file(file, offset, stop - offset)
                 except BlockingIOError:
-                    if not _is_ready(wire.socket, select.POLLOUT):
+                    if not _is_ready(wire.socket, select.POLLOUT, patience):
                         return False
                     continue
                 if not sent:
                     raise EOFError("content is shorter than its size")
                 offset += sent
-            return True
+            return offset == end
 
-        await self._lend(threads, work, asyncio.get_running_loop().add_writer, asyncio.get_running_loop().remove_writer)
+        loop = asyncio.get_running_loop()
+        begin = threads.encrypt if is_secure else threads.transfer
+        await self._lend(begin, work, loop.add_writer, loop.remove_writer)
         cycle.expected_content_length -= end - start
         return True
 
@@ -112,7 +121,8 @@ class Lane:
         connection.pouring = self
         loop = asyncio.get_running_loop()
         try:
-            await self._lend(threads, lambda wire: self._read(wire, write), loop.add_reader, loop.remove_reader)
+            work = partial(self._read, write=write)
+            await self._lend(threads.transfer, work, loop.add_reader, loop.remove_reader)
         finally:
             connection.pouring = None
             if self._is_whole:
@@ -144,7 +154,7 @@ class Lane:
             try:
                 count = wire.receive(buffer)
             except BlockingIOError:
-                if not _is_ready(wire.socket, select.POLLIN):
+                if not _is_ready(wire.socket, select.POLLIN, _PATIENCE_MS):
                     return False
                 continue
             if not count:
@@ -157,7 +167,7 @@ class Lane:
 
     async def _lend(
         self,
-        threads: Threads,
+        begin: Callable[..., asyncio.Future[bool]],
         work: Callable[[Wire], bool],
         watch: Callable[[int, Callable[[], None]], object],
         unwatch: Callable[[int], object],
@@ -170,7 +180,7 @@ class Lane:
             with _wire(transport, socket) as wire:
                 try:
                     while True:
-                        future = threads.transfer(work, wire)
+                        future = begin(work, wire)
                         if await asyncio.shield(future):
                             return
                         await _readiness(socket, watch, unwatch)
@@ -199,10 +209,10 @@ def _wire(transport: asyncio.Transport, socket: int) -> Iterator[Wire]:
         yield PlainWire(socket)
 
 
-def _is_ready(socket: int, event: int) -> bool:
+def _is_ready(socket: int, event: int, patience: int) -> bool:
     poll = select.poll()
     poll.register(socket, event)
-    return bool(poll.poll(_PATIENCE_MS))
+    return bool(poll.poll(patience))
 
 
 def _buffer() -> memoryview:

@@ -13,6 +13,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 READERS, KEEPERS, HASHERS, MOVERS = 8, 8, 2, 64
+CIPHERS = 2
+"""One reads while the other encrypts. Each record of TLS gives up the interpreter: of many threads that encrypt, most
+would spend their time getting it back."""
 
 
 class Threads:
@@ -22,6 +25,7 @@ class Threads:
         self._readers = ThreadPoolExecutor(READERS, "read")
         self._keepers = ThreadPoolExecutor(KEEPERS, "store")
         self._hashers = ThreadPoolExecutor(HASHERS, "password")
+        self._ciphers = ThreadPoolExecutor(CIPHERS, "encrypt")
         self._movers = ThreadPoolExecutor(MOVERS, "move")
 
     def read(self, call: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
@@ -35,6 +39,10 @@ class Threads:
     def hash(self, call: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
         """Begin to check a password."""
         return asyncio.get_running_loop().run_in_executor(self._hashers, call, *arguments)
+
+    def encrypt(self, call: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+        """Begin to send a slice of a file over TLS; must not wait for the client."""
+        return asyncio.get_running_loop().run_in_executor(self._ciphers, call, *arguments)
 
     def transfer(self, call: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
         """Begin to move a body between a socket and a file."""

@@ -11,6 +11,9 @@ _SEND_BYTES = 8 << 20
 _READ_BYTES = 256 << 10
 WAITS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _own = threading.local()
+_turn = threading.Lock()
+"""Held while a block goes through TLS, for the reason that `threads` gives; a process fills one core so, and there is a
+process for each."""
 
 
 class Wire(Protocol):
@@ -52,16 +55,17 @@ class SecureWire:
     def receive(self, buffer: memoryview) -> int:
         """Fill the buffer's beginning; 0 stands for the end."""
         filled = 0
-        while filled < len(buffer):
-            try:
-                count = self._tls.recv_into(buffer[filled:])
-            except WAITS as error:
-                if filled:
+        with _turn:
+            while filled < len(buffer):
+                try:
+                    count = self._tls.recv_into(buffer[filled:])
+                except WAITS as error:
+                    if filled:
+                        break
+                    raise BlockingIOError from error
+                if not count:
                     break
-                raise BlockingIOError from error
-            if not count:
-                break
-            filled += count
+                filled += count
         return filled
 
     def send_file(self, file: int, offset: int, length: int) -> int:
@@ -72,13 +76,14 @@ class SecureWire:
         buffer = _buffer()
         count = os.preadv(file, [buffer[: min(length, len(buffer))]], offset)
         sent = 0
-        while sent < count:
-            try:
-                sent += self._tls.send(buffer[sent:count])
-            except WAITS as error:
-                if sent:
-                    break
-                raise BlockingIOError from error
+        with _turn:
+            while sent < count:
+                try:
+                    sent += self._tls.send(buffer[sent:count])
+                except WAITS as error:
+                    if sent:
+                        break
+                    raise BlockingIOError from error
         return sent
 
 
