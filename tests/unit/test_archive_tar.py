@@ -69,6 +69,22 @@ def test_no_byte_of_a_pax_header_has_two_values(size: int):
         assert b"\0" not in records
 
 
+@pytest.mark.parametrize("size", LARGE)
+@pytest.mark.parametrize("at", [0, 512, 4096 - 1536, 4096 - 1024, 4_200_448])
+def test_the_header_is_the_one_that_the_page_on_the_format_describes(size: int, at: int):
+    length = 1536 + (-(at + 1536) % 4096)
+    header = tar.header(NAME, size, tar.header_length(size, at))
+    assert len(header) == length
+    first, records, last = header[:512], header[512:-512], header[-512:]
+    assert (first[:4], first[156:157], int(first[124:135], 8)) == (b"pax\0", b"x", length - 1024)
+    if size > 8**11 - 1:
+        stated, records = records[: records.index(b"\n") + 1], records[records.index(b"\n") + 1 :]
+        assert stated == f"{len(stated)} size={size}\n".encode()
+    assert records.rstrip(b" \n") == f"{len(records)} comment=".encode()
+    assert int(last[124:135], 8) == (0 if size > 8**11 - 1 else size)
+    assert last[:100].rstrip(b"\0") == NAME.encode()
+
+
 def test_a_size_that_needs_a_pax_header_gets_none_in_one_block():
     with pytest.raises(ValueError, match="no pax header"):
         tar.header(NAME, EIGHT_GIB)
