@@ -3,8 +3,8 @@
 * `read_head` looks at the first megabytes only, and believes nothing in them.
 * `Archive` takes a head whose index.json was authenticated by its caller; it reads the chunk table by its digest and
   compares every byte of the file that is not content with what it must be.
-* Content leaves an `Archive` only after its chunk was checked. Nothing is ever extracted; reads are by position, so
-  any number of threads may read.
+* Content leaves an `Archive` only after its chunk was checked; a store that shares the file's disk instead of reading
+  checks what it got. Nothing is ever extracted; reads are by position, so any number of threads may read.
 
 >>> with read_head(path) as head:
 ...     judge(head.region, head.index, state, now=now)
