@@ -32,6 +32,28 @@ class Content(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A stretch of an open file. The handle stays its content's to close, and so does not outlive it."""
+
+    handle: int
+    offset: int
+    size: int
+
+
+@runtime_checkable
+class Located(Protocol):
+    """A content that lies in one piece in a file, so that a store on the same file system can share its disk.
+
+    Nobody has checked what lies there: whoever takes it checks what they got.
+    """
+
+    @property
+    def extent(self) -> Extent:
+        """Where its bytes lie."""
+        ...
+
+
 class ContentSource(Protocol):
     """Repositories with their tags, manifests, blobs and referrers. Unknown names give None or nothing, not errors."""
 

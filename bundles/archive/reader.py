@@ -3,8 +3,8 @@
 * `read_head` looks at the first megabytes only, and believes nothing in them.
 * `Archive` takes a head whose index.json was authenticated by its caller; it reads the chunk table by its digest and
   compares every byte of the file that is not content with what it must be.
-* Content leaves an `Archive` only after its chunk was checked. Nothing is ever extracted; reads are by position, so
-  any number of threads may read.
+* Content leaves an `Archive` only after its chunk was checked; a store that shares the file's disk instead of reading
+  checks what it got. Nothing is ever extracted; reads are by position, so any number of threads may read.
 
 >>> with read_head(path) as head:
 ...     judge(head.region, head.index, state, now=now)
@@ -161,16 +161,23 @@ class Archive:
                 )
 
     def _odd_gap(self, offset: int, expected: bytes, seen: bytes, follower: str) -> MediaError:
-        block = seen[-tar.BLOCK :]
-        is_header = block != expected[-tar.BLOCK :] and not follower.startswith("the ")
+        first = next(at for at, byte in enumerate(expected) if seen[at] != byte)
+        zeros = len(expected) - len(expected.lstrip(b"\0"))  # a header begins with a letter
+        last, block = expected[-tar.BLOCK :], seen[-tar.BLOCK :]
+        if first < zeros:
+            message, wanted, found = "there are bytes between two members that belong to none", "zeros", "other bytes"
+        elif block == last:
+            message = "a pax header holds something else than a member's place and size make of it"
+            wanted, found = "the member's own pax header", "other bytes"
+        else:
+            message = "the members are not those that were signed: one is extra, missing, renamed or moved"
+            wanted, found = tar.describe(last), tar.describe(block)
         return MediaError(
             "member-unexpected",
-            "the members are not those that were signed: one is extra, missing, renamed or moved"
-            if is_header
-            else "there are bytes between two members that belong to none",
+            message,
             where=f"{self.medium.path} bytes {offset}-{offset + len(expected) - 1}, before {follower}",
-            expected=tar.describe(expected[-tar.BLOCK :]) if is_header else "zeros",
-            seen=tar.describe(block) if is_header else "other bytes",
+            expected=wanted,
+            seen=found,
             hint=AGAIN,
         )
 
