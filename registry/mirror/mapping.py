@@ -139,6 +139,15 @@ class Mapping:
                 continue
         return None
 
+    def folder(self, origin: str) -> str | None:
+        """Return where all that lies below `HOST[/PATH]` lies; None where no rule is about it, or several are."""
+        host, _, path = origin.partition("/")
+        name = _joined(_canonical(host), path)
+        rule = self._governing(name)
+        if rule is None or any(_below(name, one.origin) for one in self.rules):
+            return None
+        return _joined(rule.place, _below(rule.origin, name) or "")
+
     @cached_property
     def hosts(self) -> Sequence[str]:
         """The registries that rules are about, each once, in their order."""

@@ -1,0 +1,4 @@
+"""How each container runtime is told of mirrors: pure functions from a mapping to the files that a node reads.
+
+All of them fail closed: no configuration leaves a way to a registry that is neither a mirror nor named as direct.
+"""
