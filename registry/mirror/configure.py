@@ -23,7 +23,6 @@ from registry.mirror.runtimes.openshift import openshift
 NODES = {"containerd": containerd, "k3s": k3s, "rke2": rke2, "crio": crio, "podman": podman, "docker": docker}
 CLUSTERS = {"openshift": openshift}
 SOURCES = {"flux": flux, "argocd": argocd}
-RUNTIMES = (*NODES, *CLUSTERS, *SOURCES)
 
 
 def configuration(

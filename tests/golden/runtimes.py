@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 
 from registry.mirror import declared
-from registry.mirror.configure import RUNTIMES, SOURCES, configuration
+from registry.mirror.configure import SOURCES, configuration
 from registry.mirror.mapping import Mapping
+from registry.mirror.runtimes import RUNTIMES
 from registry.mirror.runtimes.files import Access, Configuration, Login
 
 FOLDER = Path(__file__).parent / "runtimes"

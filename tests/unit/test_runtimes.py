@@ -13,8 +13,9 @@ import yaml
 
 from registry.errors import UsageError
 from registry.mirror import declared
-from registry.mirror.configure import NODES, RUNTIMES, SOURCES, configuration
+from registry.mirror.configure import CLUSTERS, NODES, SOURCES, configuration
 from registry.mirror.mapping import Mapping
+from registry.mirror.runtimes import RUNTIMES
 from registry.mirror.runtimes.containers import DOMAINS
 from registry.mirror.runtimes.files import Access, Configuration
 from tests.golden.runtimes import ACCESS, CA, CASES, FOLDER, MAPPING, PARTS, PASSWORD, golden, made, objects
@@ -25,6 +26,10 @@ OURS = {"one.example:5000", "two.example:5000", "registry.corp.example"}
 
 def texts(found: Configuration) -> dict[str, str]:
     return {one.path: one.text for one in found.files}
+
+
+def test_the_names_for_the_command_line_are_all_there_are() -> None:
+    assert (*NODES, *CLUSTERS, *SOURCES) == RUNTIMES
 
 
 @pytest.mark.parametrize("name", CASES)
