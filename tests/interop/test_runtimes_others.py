@@ -22,10 +22,11 @@ from registry.mirror import declared
 from registry.oci.reference import Reference
 from registry.progress import Silent
 from registry.store.store import Store
-from tests.conftest import absent, need, need_root
+from tests.conftest import absent, need_root
 from tests.interop.isolated import MIRROR, Isolated, isolated
 from tests.interop.mirrored import MAPPING, NAMES, fill, write
 from tests.interop.registry_site import foreign
+from tests.lab.debian import DebianError, unpacked
 
 
 @pytest.fixture
@@ -98,31 +99,43 @@ class Daemon:
     """A Docker daemon beside a mirror."""
 
     site: Isolated
+    client: Path
     socket: Path
     login: Path
 
     def pull(self, name: str) -> subprocess.CompletedProcess[str]:
         (self.site.folder / "attempts").write_text("")
-        return self.site.run("docker", "--host", f"unix://{self.socket}", "pull", name, DOCKER_CONFIG=str(self.login))
+        return self.site.run(
+            self.client, "--host", f"unix://{self.socket}", "pull", name, DOCKER_CONFIG=str(self.login)
+        )
 
     def is_alone(self) -> bool:
         """Say whether it connected to nobody; it looks names up, to see whether an address counts as insecure."""
         return set(self.site.attempts) <= {"name docker.io", "name ghcr.io", "name quay.io"}
 
 
+def debians_docker() -> Path:
+    """Return where Debian's Docker lies unpacked."""
+    try:
+        return unpacked("docker.io")
+    except DebianError as error:
+        absent(str(error))
+        raise
+
+
 @contextmanager
-def dockerd(site: Isolated, node: Path, *options: str, tools: str = "") -> Iterator[Daemon]:
-    """Run a Docker daemon with a node's configuration, its certificates and its unit's environment."""
+def dockerd(site: Isolated, node: Path, tools: str, *options: str) -> Iterator[Daemon]:
+    """Run the first Docker daemon in `tools`, with a node's configuration, certificates and environment of the unit."""
     unit = (node / "etc/systemd/system/docker.service.d/dryport-mirror.conf").read_text()
     (line,) = re.findall(r"^Environment=(.*)$", unit, re.MULTILINE)
     mount = f'mkdir -p /etc/docker && mount --bind {node}/etc/docker /etc/docker && exec "$@"'
     with tempfile.TemporaryDirectory(prefix="dp-") as short:
         socket = Path(short) / "docker.sock"
         command = [
-            *(*site.prefix, "env", f"PATH={tools}{os.environ['PATH']}", *shlex.split(line)),
+            *(*site.prefix, "env", f"PATH={tools}:{os.environ['PATH']}", *shlex.split(line)),
             *("unshare", "--mount", "sh", "-c", mount, "sh", "dockerd", "--host", f"unix://{socket}"),
             *("--data-root", f"{short}/data", "--exec-root", f"{short}/exec", "--pidfile", f"{short}/pid"),
-            *("--iptables=false", "--ip6tables=false", "--bridge=none", *options),
+            *("--iptables=false", "--ip6tables=false", "--bridge=none", "--userland-proxy=false", *options),
         ]
         with (Path(short) / "log").open("wb") as log:
             daemon = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
@@ -133,7 +146,7 @@ def dockerd(site: Isolated, node: Path, *options: str, tools: str = "") -> Itera
                 time.sleep(0.1)
             if daemon.poll() is not None:
                 absent(f"dockerd does not run here: {(Path(short) / 'log').read_text()[-600:]}")
-            yield Daemon(site, socket, node / "root/.docker")
+            yield Daemon(site, debians_docker() / "usr/bin/docker", socket, node / "root/.docker")
         finally:
             daemon.terminate()
             daemon.wait(30)
@@ -142,13 +155,12 @@ def dockerd(site: Isolated, node: Path, *options: str, tools: str = "") -> Itera
 @pytest.fixture(scope="module")
 def docker(mirror: Isolated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Docker 29 with containerd's image store."""
-    need("docker")
     folder = tmp_path_factory.mktemp("docker")
     for name in ("dockerd", "containerd", "ctr"):
         (folder / name).symlink_to(foreign(f"{name}2"))
     write(mirror, "docker", folder / "node")
     options = ("--feature", "containerd-snapshotter=true", "--storage-driver", "native")
-    with dockerd(mirror, folder / "node", *options, tools=f"{folder}:") as daemon:
+    with dockerd(mirror, folder / "node", str(folder), *options) as daemon:
         yield daemon
 
 
@@ -156,13 +168,13 @@ def docker(mirror: Isolated, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def old_docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Docker of the old kind, and a mirror from which everybody may pull, with Docker Hub at its root."""
     need_root()
-    need("dockerd", "docker")
+    tools = f"{debians_docker()}/usr/sbin:{debians_docker()}/usr/bin"
     folder, rooted = tmp_path_factory.mktemp("old"), declared.of((MIRROR,), ("docker.io=", "ghcr.io"))
     with Store.open(folder / "store") as store:
         fill(store, rooted, NAMES[:2])
     with isolated(folder, folder / "store", everybody=True) as site:
         write(site, "docker", folder / "node", rooted)
-        with dockerd(site, folder / "node", "--storage-driver", "vfs") as daemon:
+        with dockerd(site, folder / "node", tools, "--storage-driver", "vfs") as daemon:
             yield daemon
 
 
@@ -177,7 +189,7 @@ def test_docker_29_pulls_every_origins_content_by_its_name_and_with_the_login(do
 def test_docker_29_reaches_nobody_but_the_mirror(docker: Daemon, name: str) -> None:
     done = docker.pull(name)
     assert done.returncode != 0
-    assert "not found" in done.stderr
+    assert "not found" in done.stderr or f"https://{MIRROR}/v2/_not-mirrored/" in done.stderr
     assert docker.is_alone()
 
 
