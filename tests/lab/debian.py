@@ -15,16 +15,16 @@ class DebianError(Exception):
     """A package cannot be had here; the message says why."""
 
 
-def unpacked(package: str) -> Path:
-    """Return the folder with a package's files, as if it were the root. Raises DebianError."""
-    root = FOLDER / package
+def unpacked(*packages: str) -> Path:
+    """Return the folder with the files of packages, as if it were the root. Raises DebianError."""
+    root = FOLDER / "+".join(packages)
     if not root.is_dir():
-        root.parent.mkdir(parents=True, exist_ok=True)
-        part = root.with_suffix(".part")
-        _run(["apt-get", "download", "-qq", package], FOLDER)
-        (archive,) = FOLDER.glob(f"{package}_*.deb")
-        _run(["dpkg-deb", "-x", archive.name, part.name], FOLDER)
-        archive.unlink()
+        part = Path(f"{root}.part")
+        part.mkdir(parents=True, exist_ok=True)
+        _run(["apt-get", "download", "-qq", *packages], part)
+        for archive in part.glob("*.deb"):
+            _run(["dpkg-deb", "-x", archive.name, "."], part)
+            archive.unlink()
         part.replace(root)
     return root
 
