@@ -84,16 +84,17 @@ class Credentials:
         """Return the `Authorization` for `scope` as known so far; the first request goes without one."""
         return self._token_of(scopes(scope)).header or self._basic
 
-    def answer(self, header: str, scope: str, ask: Ask, refused: str | None = None) -> bool:
+    def answer(self, header: str, scope: str, ask: Ask, refused: str | None = None, *, is_fresh: bool = False) -> bool:
         """Act on a 401 to a request that carried `refused`; say whether another attempt makes sense.
 
-        Raises RemoteError for a realm elsewhere, or one that gives no token.
+        `is_fresh` tells that `refused` was given for this very request. Raises RemoteError for a realm elsewhere, or
+        one that gives no token.
         """
         offered: dict[str, Challenge] = {}
         for challenge in challenges(header):
             offered.setdefault(challenge.scheme, challenge)
         if bearer := offered.get("bearer"):
-            return self._renew(bearer, scopes(scope), ask, refused)
+            return self._renew(bearer, scopes(scope), ask, refused, is_fresh=is_fresh)
         login = self._source() if "basic" in offered else None
         if login is None or login.is_identity_token:
             return False
@@ -104,7 +105,7 @@ class Credentials:
         with self._lock:
             return self._kept.setdefault(wanted, _Kept())
 
-    def _renew(self, bearer: Challenge, wanted: Scopes, ask: Ask, refused: str | None) -> bool:
+    def _renew(self, bearer: Challenge, wanted: Scopes, ask: Ask, refused: str | None, *, is_fresh: bool) -> bool:
         kept = self._token_of(wanted)
         with kept.lock:
             if kept.header and kept.header != refused:
@@ -112,10 +113,9 @@ class Credentials:
             # A registry that wants another scope than ours says so (Artifactory's names differ from its paths).
             named = scopes(bearer.parameters.get("scope", ""))
             more = {scope for scope in named if _SCOPE.fullmatch(scope)} if len(named) <= SCOPES else set()
-            fresh = kept.header is not None
-            if fresh and more <= kept.asked:
-                return False  # the very token that it has just given
-            kept.asked = wanted | more if fresh else wanted
+            if is_fresh and more <= kept.asked:
+                return False
+            kept.asked = wanted | more if is_fresh else kept.asked or wanted
             token, seconds = self._fetch(bearer, kept.asked, ask)
             kept.token, kept.until = token, time.monotonic() + seconds * 0.8
             return True

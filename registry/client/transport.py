@@ -192,19 +192,19 @@ class Transport:
         return answer
 
     def _authorized(self, request: _Request, place: Place, answers: Collection[int]) -> Answer:
-        for _ in range(3):  # unknown, with a token of our scopes, with one of the scopes that the registry names
+        for turn in range(3):  # unknown, with a token of our scopes, with one of the scopes that the registry names
             sent = self._credentials.header(request.scope)
             answer = self._follow(request, sent, place)
             if answer.status != 401:  # noqa: PLR2004
                 break
             header = ", ".join(answer.headers.getlist("WWW-Authenticate"))
             if origin_of(answer.url) != self.origin or not self._credentials.answer(
-                header, request.scope, self._ask, sent
+                header, request.scope, self._ask, sent, is_fresh=turn > 0
             ):
                 break
             answer.close()
             if request.body and request.body.size > REPLY_BYTES:
-                raise Again("the login was over; there is a new one", wait=0)  # some of the body may be there
+                raise Again("the login was over; there is a new one", wait=0, status=401)
         if answer.status in answers:
             return answer
         if answer.status not in RETRIED:

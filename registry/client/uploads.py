@@ -266,7 +266,11 @@ class Upload:
         body = self.outgoing.part(start, end, self._passing(start))
         headers = {"Content-Type": "application/octet-stream", **(headers or {})}
         scope = f"repository:{self.repository}:pull,push"
-        return self.transport.attempt(method, location, scope=scope, answers=answers, headers=headers, body=body)
+        try:
+            return self.transport.attempt(method, location, scope=scope, answers=answers, headers=headers, body=body)
+        except Again as again:
+            self.is_unsure = again.status != 401  # noqa: PLR2004 - who is not let in has left nothing
+            raise
 
     def _passing(self, start: int) -> Callable[[int], None]:
         before = start

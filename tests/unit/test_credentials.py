@@ -124,9 +124,16 @@ def test_a_registry_that_wants_another_scope_gets_it_once() -> None:
     issuer, credentials = Issuer(expires_in=300), Credentials(HOME, PULLER)
     assert credentials.answer(BEARER, "repository:app:pull", issuer)
     named = f'{BEARER},scope="repository:key/app:pull",error="insufficient_scope"'
-    assert credentials.answer(named, "repository:app:pull", issuer, "Bearer t1")
+    assert credentials.answer(named, "repository:app:pull", issuer, "Bearer t1", is_fresh=True)
     assert form(issuer.asked[1])["scope"] == ["repository:app:pull repository:key/app:pull"]
-    assert not credentials.answer(named, "repository:app:pull", issuer, "Bearer t1")
+    assert not credentials.answer(named, "repository:app:pull", issuer, "Bearer t1", is_fresh=True)
+    assert len(issuer.asked) == 2
+
+
+def test_a_token_that_the_registry_ends_early_is_asked_for_anew() -> None:
+    issuer, credentials = Issuer(expires_in=300), Credentials(HOME, PULLER)
+    assert credentials.answer(BEARER, "s", issuer)
+    assert credentials.answer(BEARER, "s", issuer, "Bearer t1")
     assert len(issuer.asked) == 2
 
 
