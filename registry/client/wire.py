@@ -12,7 +12,6 @@ import http.client
 import io
 import ipaddress
 import os
-import select
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from typing import Any, Protocol
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ProtocolError
+from urllib3.util import wait_for_read, wait_for_write
 
 BUFFER_BYTES = 64 << 10
 SEND_BYTES = 1 << 20
@@ -139,6 +139,13 @@ class _Hands:
     rules: Rules
     timeout: Any
     is_plain: bool
+    was_answered: bool = False
+    """Whether this connection brought an answer before: TLS 1.3 sends tickets unasked, but ahead of the first."""
+
+    def getresponse(self) -> Any:  # noqa: ANN401 - urllib3's own signature
+        answer = super().getresponse()  # type: ignore[misc]
+        self.was_answered = True
+        return answer
 
     def send(self, data: Any) -> None:  # noqa: ANN401 - http.client's own signature
         if not isinstance(data, memoryview | Span):
@@ -148,7 +155,7 @@ class _Hands:
         self.sock.settimeout(self.rules.stall_seconds)
         place, length = 0, data.length if isinstance(data, Span) else len(data)
         while place < length:
-            if self.is_plain and select.select([self.sock], [], [], 0)[0]:
+            if (self.is_plain or self.was_answered) and wait_for_read(self.sock, 0):
                 raise BrokenPipeError("the server answers before it has everything")
             count = min(length - place, SEND_BYTES)
             self.rules.take(count)
@@ -166,7 +173,7 @@ class _Hands:
             try:
                 sent = os.sendfile(self.sock.fileno(), data.handle, data.offset + place, count)
             except BlockingIOError:  # a socket with a time limit does not block in the kernel
-                if not select.select([], [self.sock], [], self.rules.stall_seconds)[1]:
+                if not wait_for_write(self.sock, self.rules.stall_seconds):
                     raise StalledError("the server takes nothing") from None
                 continue
             if not sent:
@@ -183,6 +190,7 @@ class _Plain(_Hands, HTTPConnection):
         self.response_class = partial(_Received, rules=rules)  # type: ignore[assignment]
 
     def connect(self) -> None:
+        self.was_answered = False
         super().connect()
         if not _peer(self.sock).is_loopback:
             self.close()
@@ -198,6 +206,7 @@ class _Tls(_Hands, HTTPSConnection):
         self.response_class = partial(_Received, rules=rules)  # type: ignore[assignment]
 
     def _new_conn(self) -> socket.socket:
+        self.was_answered = False
         sock = super()._new_conn()
         peer, home = _peer(sock), self.rules.home
         if home and self.host != home and not self.proxy and (peer.is_link_local or peer.is_loopback):
