@@ -32,6 +32,16 @@ class Content(Protocol):
         ...
 
 
+@runtime_checkable
+class Filed(Protocol):
+    """A content that is the whole of one open file, so that the system can send from it by itself."""
+
+    @property
+    def handle(self) -> int:
+        """The open file; it stays the content's to close."""
+        ...
+
+
 class ContentSource(Protocol):
     """Repositories with their tags, manifests, blobs and referrers. Unknown names give None or nothing, not errors."""
 

@@ -1,7 +1,7 @@
 """A blob on a remote registry: read in order over one request, resumed inside by `Range` when that breaks off.
 
 What a lying server can do is bounded: a body is never read past the length it announced, an answer to a range must
-begin where it was asked to, and every resumption must bring progress.
+begin where it was asked to and be of the same content, and every resumption must bring progress.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from urllib3.exceptions import HTTPError
-from urllib3.response import BaseHTTPResponse
 
-from registry.client.transport import MISSING, Transport, discard
+from registry.client.answer import Answer
+from registry.client.pace import PROGRESS, Budget
+from registry.client.transport import MISSING, Transport
 from registry.errors import RemoteError
 
-PROGRESS = 1 << 20
-"""Bytes after which a resumption counts as one that helped."""
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 
 
@@ -29,24 +28,26 @@ class RemoteBlob:
     path: str
     scope: str
     size: int
-    response: BaseHTTPResponse | None = None
+    answer: Answer | None = None
     position: int = 0
-    failures: list[str] = field(default_factory=list)
-    resumed_at: int = 0
+    budget: Budget = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.budget = self.transport.budget()
 
     @classmethod
     def open(cls, transport: Transport, path: str, scope: str) -> Self | None:
         """Return the blob, or None if the registry does not have it."""
-        response = transport.open(path, scope=scope)
-        if response.status == MISSING:
-            discard(response)
+        answer = transport.open(path, scope=scope)
+        if answer.status == MISSING:
+            answer.close()
             return None
-        length = response.headers.get("Content-Length", "")
+        length = answer.headers.get("Content-Length", "")
         # A body of unknown length may have no end: OCI registries announce it (distribution-spec end-2, MUST).
-        if not re.fullmatch(r"\d{1,19}", length) or response.headers.get("Transfer-Encoding") or response.status != 200:  # noqa: PLR2004
-            discard(response)
+        if not re.fullmatch(r"\d{1,19}", length) or answer.headers.get("Transfer-Encoding") or answer.status != 200:  # noqa: PLR2004
+            answer.close()
             raise RemoteError("registry-answer", "a blob without announced length", where=transport.origin + path)
-        return cls(transport, path, scope, int(length), response)
+        return cls(transport, path, scope, int(length), answer)
 
     def read(self, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset`, fewer only at the end. Raises RemoteError when it cannot go on."""
@@ -61,36 +62,35 @@ class RemoteBlob:
             parts.append(block)
             offset += len(block)
             self.position = offset
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def close(self) -> None:
         """Give the connection back."""
-        if self.response is not None:
-            discard(self.response)
-            self.response = None
+        if self.answer is not None:
+            self.answer.close()
+            self.answer = None
 
     def _block(self, offset: int, end: int) -> bytes:
-        if self.response is None or self.position != offset:
+        if self.answer is None or self.position != offset:
             self._reopen(offset)
-        block = self.response.read(end - offset, decode_content=False) if self.response else b""
+        block = self.answer.read(end - offset) if self.answer else b""
         if not block:
             raise HTTPError("the body ends early")
         return block
 
     def _reopen(self, offset: int) -> None:
         self.close()
-        self.resumed_at = offset
-        response = self.transport.open(self.path, scope=self.scope, headers={"Range": f"bytes={offset}-"})
-        if response.status == MISSING:
-            discard(response)
+        answer = self.transport.open(self.path, scope=self.scope, headers={"Range": f"bytes={offset}-"})
+        if answer.status == MISSING:
+            answer.close()
             raise RemoteError(
                 "blob-missing", "a blob vanished while it was read", where=self.transport.origin + self.path
             )
-        self.response, self.position = response, offset
-        if response.status == 200 and response.headers.get("Content-Length") == str(self.size):  # noqa: PLR2004
+        self.answer, self.position = answer, offset
+        if answer.status == 200 and answer.headers.get("Content-Length") == str(self.size):  # noqa: PLR2004
             self._skip(offset)  # the range was ignored, as RFC 9110 (14.2) allows
             return
-        found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
         if not found or [int(number) for number in found.groups()] != [offset, self.size - 1, self.size]:
             self.close()
             raise RemoteError(
@@ -98,25 +98,22 @@ class RemoteBlob:
                 "the answer to a range is another range",
                 where=self.transport.origin + self.path,
                 expected=f"bytes {offset}-{self.size - 1}/{self.size}",
-                seen=response.headers.get("Content-Range", "none")[:100],
+                seen=answer.headers.get("Content-Range", "none")[:100],
             )
 
     def _skip(self, count: int) -> None:
-        while count and self.response is not None:
-            block = self.response.read(min(count, PROGRESS), decode_content=False)
+        while count and self.answer is not None:
+            block = self.answer.read(min(count, PROGRESS))
             if not block:
                 raise HTTPError("the body ends early")
             count -= len(block)
 
     def _failed(self, seen: str) -> None:
         self.close()
-        if self.position - self.resumed_at >= PROGRESS:
-            self.failures.clear()
-        self.failures.append(seen)
-        if len(self.failures) >= self.transport.limits.attempts:
+        if not self.budget.spend(seen, self.position):
             raise RemoteError(
                 "blob-broken-off",
-                f"a blob broke off {len(self.failures)} times without progress",
+                f"a blob broke off {len(self.budget.failures)} times without progress",
                 where=f"{self.transport.origin}{self.path} at byte {self.position} of {self.size}",
                 seen=seen[:300],
                 hint="check the line to the registry; then the same command again goes on",

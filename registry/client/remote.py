@@ -16,7 +16,8 @@ from urllib.parse import urljoin, urlsplit
 
 from urllib3 import HTTPHeaderDict
 
-from registry.client.credentials import origin
+from registry.client.access import Access, fixed_login
+from registry.client.address import origin
 from registry.client.ranges import RemoteBlob
 from registry.client.transport import DEFAULT, Limits, Transport
 from registry.content import Content
@@ -41,8 +42,18 @@ class RemoteRegistry:
     def __init__(
         self, url: str, *, ca: Path | None, user: str | None, password: str | None, limits: Limits = DEFAULT
     ) -> None:
-        self._transport = Transport(url, ca=ca, user=user, password=password, limits=limits)
-        self.url = self._transport.origin
+        self._use(Transport(url, Access(ca=ca, login=fixed_login(user, password)), limits))
+
+    @classmethod
+    def over(cls, transport: Transport) -> Self:
+        """Return the registry that a transport leads to, which the caller may share and this closes."""
+        remote = cls.__new__(cls)
+        remote._use(transport)  # noqa: SLF001 - the other constructor
+        return remote
+
+    def _use(self, transport: Transport) -> None:
+        self._transport = transport
+        self.url = transport.origin
         self._resolved: dict[tuple[str, Digest], tuple[bytes, str]] = {}
 
     def __enter__(self) -> Self:
