@@ -1,7 +1,7 @@
 """A verified bundle as a registry sees it: repositories, tags, manifests, referrers and blobs, served in place.
 
-Each blob byte is proven against its signed 4 MiB chunk before it leaves; a chunk is kept while neighbouring reads need
-it, so reading a blob in small steps hashes it once. Safe for any number of threads.
+Each blob byte that is read is proven against its signed 4 MiB chunk before it leaves; a chunk is kept while
+neighbouring reads need it, so reading a blob in small steps hashes it once. Safe for any number of threads.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from bundles.archive.artifacts import CarriedArtifact, carried_artifacts
 from bundles.archive.chunks import CHUNK_BYTES, TableEntry, blob_name
 from bundles.archive.reader import Archive
-from registry.content import Statement
+from registry.content import Extent, Statement
 from registry.errors import MediaError
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
@@ -92,7 +92,7 @@ class BundleContent:
 
 
 class MemberContent:
-    """One blob inside the bundle (implements registry.content.Content)."""
+    """One blob inside the bundle (implements registry.content.Content and Located)."""
 
     def __init__(self, archive: Archive, entry: TableEntry) -> None:
         self._archive = archive
@@ -103,6 +103,11 @@ class MemberContent:
     def size(self) -> int:
         """Exact size in bytes."""
         return self._entry.size
+
+    @property
+    def extent(self) -> Extent:
+        """Where its bytes lie in the bundle; unlike those that `read` gives they are not proven."""
+        return Extent(self._archive.medium.handle, self._entry.offset, self._entry.size)
 
     def read(self, offset: int, length: int) -> bytes:
         """Return `length` proven bytes from `offset`, fewer only at the end. Raises MediaError if they are damaged."""

@@ -32,13 +32,25 @@ class Content(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A stretch of an open file. The handle stays its content's to close, and so does not outlive it."""
+
+    handle: int
+    offset: int
+    size: int
+
+
 @runtime_checkable
-class Filed(Protocol):
-    """A content that is the whole of one open file, so that the system can send from it by itself."""
+class Located(Protocol):
+    """A content that lies in one piece in a file: a store beside it can share its disk, the system can send from it.
+
+    Nobody has checked what lies there: whoever takes it checks what they got.
+    """
 
     @property
-    def handle(self) -> int:
-        """The open file; it stays the content's to close."""
+    def extent(self) -> Extent:
+        """Where its bytes lie."""
         ...
 
 

@@ -27,6 +27,8 @@ from registry.oci.manifest import INDEXES, MANIFESTS, OCI_INDEX, REF_NAME
 
 INDEX_BYTES = strictjson.METADATA_BYTES
 LAYOUT_NAME, INDEX_NAME, SUMS_NAME = "oci-layout", "index.json", "SHA256SUMS"
+HEAD_MEMBERS = 4
+"""oci-layout, index.json, SHA256SUMS and the chunk table; all others are blobs."""
 LAYOUT_DATA = strictjson.canonical({"imageLayoutVersion": "1.0.0"})
 PRODUCT, VERSION, CHUNKS = "dev.dryport.product", "dev.dryport.version", "dev.dryport.chunks"
 KIND, DESCRIPTION = "dev.dryport.kind", "dev.dryport.title"
@@ -37,11 +39,17 @@ UNKNOWN = Digest("sha256", "0" * 64)
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file in the tar; `offset` is where its content begins."""
+    """One file in the tar; its header begins at `begin`, its content at `offset`."""
 
     name: str
     size: int
+    begin: int
     offset: int
+
+    @property
+    def header(self) -> bytes:
+        """All its header blocks."""
+        return tar.header(self.name, self.size, self.offset - self.begin)
 
     @property
     def end(self) -> int:
@@ -59,11 +67,15 @@ class Layout:
 
     @classmethod
     def arrange(cls, sizes: Sequence[tuple[str, int]]) -> Layout:
-        """Return the layout of members given by name and size; the region follows index.json."""
+        """Return the layout of members given by name and size; the region follows index.json.
+
+        What a reader must find before it has the table has a header of one block.
+        """
         at = region_offset = 0
-        members = []
+        members: list[Member] = []
         for name, size in sizes:
-            member = Member(name, size, at + len(tar.header(name, size)))
+            length = tar.header_length(size, at) if len(members) >= HEAD_MEMBERS else tar.BLOCK
+            member = Member(name, size, at, at + length)
             members.append(member)
             at = member.offset + tar.padded(size)
             if name == INDEX_NAME:
@@ -75,7 +87,7 @@ class Layout:
         """Return the layout of the bundle that `lock` (with its carried lock) describes."""
         blobs = [(blob_name(blob.digest), blob.size) for blob in _in_order(lock)]
         index_size, table_size = len(index_json(lock, UNKNOWN)), 0
-        while True:  # a larger table moves the offsets in it, which may have more digits: it only grows, and stops
+        while True:  # a larger table moves the offsets in it, never back; they may get more digits: it grows, and stops
             layout = cls.of_table(index_size, blob_name(UNKNOWN), table_size, blobs)
             needed = layout.table_bytes()
             if needed > TABLE_BYTES:
@@ -116,7 +128,7 @@ class Layout:
     @property
     def blobs(self) -> tuple[Member, ...]:
         """All members behind the table."""
-        return self.members[4:]
+        return self.members[HEAD_MEMBERS:]
 
     def table(self, chunks: Mapping[str, tuple[str, ...]]) -> ChunkTable:
         """Return the chunk table; `chunks` has the digests of each member larger than one chunk."""
@@ -152,12 +164,10 @@ class Layout:
         """Yield every stretch that is neither content nor region: offset, bytes, and the member that follows."""
         at = 0
         for member in self.members:
-            header = tar.header(member.name, member.size)
-            begin = member.offset - len(header)
             if member is self.sums:
                 yield at, bytes(self.region_offset - at), "the region"
-                at = begin
-            yield at, bytes(begin - at) + header, member.name
+                at = member.begin
+            yield at, bytes(member.begin - at) + member.header, member.name
             at = member.end
         yield at, bytes(self.size - at), "the end"
 

@@ -41,6 +41,11 @@ class Medium:
             )
         self.size = about.st_size
 
+    @property
+    def handle(self) -> int:
+        """The open file, for whoever lets the system take from it; it stays this medium's to close."""
+        return self._handle
+
     def close(self) -> None:
         """Close the file."""
         self._closing()

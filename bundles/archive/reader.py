@@ -161,16 +161,23 @@ class Archive:
                 )
 
     def _odd_gap(self, offset: int, expected: bytes, seen: bytes, follower: str) -> MediaError:
-        block = seen[-tar.BLOCK :]
-        is_header = block != expected[-tar.BLOCK :] and not follower.startswith("the ")
+        first = next(at for at, byte in enumerate(expected) if seen[at] != byte)
+        zeros = len(expected) - len(expected.lstrip(b"\0"))  # a header begins with a letter
+        last, block = expected[-tar.BLOCK :], seen[-tar.BLOCK :]
+        if first < zeros:
+            message, wanted, found = "there are bytes between two members that belong to none", "zeros", "other bytes"
+        elif block == last:
+            message = "a pax header holds something else than a member's place and size make of it"
+            wanted, found = "the member's own pax header", "other bytes"
+        else:
+            message = "the members are not those that were signed: one is extra, missing, renamed or moved"
+            wanted, found = tar.describe(last), tar.describe(block)
         return MediaError(
             "member-unexpected",
-            "the members are not those that were signed: one is extra, missing, renamed or moved"
-            if is_header
-            else "there are bytes between two members that belong to none",
+            message,
             where=f"{self.medium.path} bytes {offset}-{offset + len(expected) - 1}, before {follower}",
-            expected=tar.describe(expected[-tar.BLOCK :]) if is_header else "zeros",
-            seen=tar.describe(block) if is_header else "other bytes",
+            expected=wanted,
+            seen=found,
             hint=AGAIN,
         )
 

@@ -142,7 +142,10 @@ def import_(
     fingerprint: str | None,
     as_json: bool,
 ) -> None:
-    """Copy repositories into a store, every byte checked. What is there already is not copied; a killed run goes on."""
+    """Copy repositories into a store, every byte checked. What is there already is not copied; a killed run goes on.
+
+    A bundle on the store's own file system shares its disk with the store, where the file system can (XFS, btrfs).
+    """
     from installer.cli.serving import open_bundle, take_in  # noqa: PLC0415 - as above
     from registry.mirror.copy import copy  # noqa: PLC0415
     from registry.store.store import Store  # noqa: PLC0415
@@ -174,9 +177,10 @@ def import_(
 
 def _told(report: CopyReport, folder: Path) -> str:
     absent = f"\n  {report.absent} manifests are absent on purpose" if report.absent else ""
+    came = f"{amount(report.bytes_copied)} copied, {amount(report.bytes_shared)} shared"
     return (
         f"{folder}: {report.repositories} repositories, {report.tags} tags\n"
-        f"  blobs: {report.blobs_copied} copied ({amount(report.bytes_copied)}), {report.blobs_linked} linked, "
+        f"  blobs: {report.blobs_copied} new ({came}), {report.blobs_linked} linked, "
         f"{report.blobs_present} present ({amount(report.bytes_present)})\n"
         f"  manifests: {report.manifests_copied} copied, {report.manifests_present} present{absent}"
     )

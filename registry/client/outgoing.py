@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from registry.client.wire import Block, Span
-from registry.content import Content, Filed
+from registry.content import Content, Located
 from registry.errors import MediaError
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Hasher
@@ -58,8 +58,9 @@ class Outgoing:
             if stop == self.descriptor.size:
                 self.check()
             on_block(stop)
-            if self.by_system and isinstance(self.content, Filed):
-                yield Span(self.content.handle, start, len(block))
+            if self.by_system and isinstance(self.content, Located):
+                place = self.content.extent
+                yield Span(place.handle, place.offset + start, len(block))
             else:
                 yield block
             start = stop
@@ -85,12 +86,13 @@ class Outgoing:
 
     def _read(self, start: int, length: int) -> bytes | memoryview:
         try:
-            if not isinstance(self.content, Filed):
+            if not isinstance(self.content, Located):
                 block: bytes | memoryview = self.content.read(start, length)
             else:
+                place = self.content.extent
                 self._buffer = self._buffer or bytearray(min(BLOCK, self.descriptor.size))
                 view = memoryview(self._buffer)[:length]
-                block = view[: os.preadv(self.content.handle, [view], start)]
+                block = view[: os.preadv(place.handle, [view], place.offset + start)]
         except OSError as error:  # never taken for a fault of the line
             raise MediaError("content-unreadable", str(error), where=self.where) from error
         if not block:

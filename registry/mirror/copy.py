@@ -2,8 +2,9 @@
 
 * The graph is walked once per repository, digests are joined over all of them, the largest blobs go first, several at
   a time; then manifests, children before parents; tags last, so that nobody sees half an image.
-* The store checks every byte before it shows it. What it holds already, whole, is not moved again: a second run moves
-  no blob byte, and a run after a kill goes on with the blobs that are missing.
+* The store checks every byte before it shows it, and shares the disk of what lies on its own file system, where that
+  can be. What it holds already, whole, is not moved again: a second run moves no blob byte, and a run after a kill
+  goes on with the blobs that are missing.
 * Faults are collected: what can be copied is copied, and the error at the end names all the rest.
 
 >>> copy(verified.content(), store, console).bytes_copied
@@ -13,9 +14,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 
 from sqlalchemy.exc import OperationalError
 
@@ -24,6 +26,7 @@ from registry.content import Content, ContentSource
 from registry.errors import DryportError, MediaError, RemoteError, SiteError
 from registry.mirror.graph import Fault, Graph, Node, Walk, selected
 from registry.mirror.report import CopyReport
+from registry.mirror.space import check_space
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
 from registry.progress import Meter, Progress
@@ -31,7 +34,6 @@ from registry.store.faults import DigestMismatchError
 from registry.store.store import Store
 
 THREADS = 4
-BLOCK = 1 << 20
 _HOPELESS = frozenset({"registry-unreachable", "registry-certificate", "registry-denied"})
 """Faults that every further request would only repeat."""
 
@@ -65,7 +67,8 @@ def copy(source: ContentSource, store: Store, progress: Progress, *, repositorie
     """Copy all repositories, or those that match `repositories`, into the store.
 
     Raises MediaError or RemoteError (by where the source is) that lists everything that could not be copied, and
-    SiteError if the store cannot take it; the same call again goes on.
+    SiteError if the store has no room (`space-short`, before anything moves) or cannot take it; the same call again
+    goes on.
     """
     fault: Fault = RemoteError if isinstance(source, RemoteRegistry) else MediaError
     return _Copy(source, store, fault).run(progress, repositories)
@@ -91,7 +94,9 @@ class _Copy:
                 self.faults.append(self.fault("repository-missing", "nothing by this name", where=graph.repository))
         try:
             missing = [blob for blob in self._blobs(graphs) if not self._is_present(blob)]
-            self._move(sorted(missing, key=lambda blob: -blob.descriptor.size), progress)
+            missing.sort(key=lambda blob: -blob.descriptor.size)
+            self._check_space([blob for blob in missing if not blob.descriptor.is_foreign])
+            self._move(missing, progress)
             self._manifests(graphs, progress)
         except (OSError, OperationalError) as error:  # the latter is the index on a full disk
             raise _cannot_store(self.store, error) from error
@@ -118,6 +123,10 @@ class _Copy:
             return False
         self.tally.add("bytes_present", blob.descriptor.size)
         return True
+
+    def _check_space(self, blobs: Sequence[Blob]) -> None:
+        contents = (self.source.blob(blob.repositories[0], blob.descriptor.digest) for blob in blobs)
+        check_space(self.store, [blob.descriptor.size for blob in blobs], contents)
 
     def _link(self, digest: Digest, repositories: Sequence[str]) -> None:
         for name in repositories:
@@ -171,11 +180,12 @@ class _Copy:
                 expected=str(descriptor.size),
                 seen=str(content.size),
             )
-        self.store.put_blob(first, descriptor.digest, _blocks(content, meter, first))
+        taken = self.store.take_blob(first, descriptor.digest, content, partial(meter.advance, item=first))
         self._link(descriptor.digest, others)
         self.tally.add("blobs_copied")
         self.tally.add("blobs_linked", len(others))
-        self.tally.add("bytes_copied", descriptor.size)
+        self.tally.add("bytes_copied", taken.size - taken.shared)
+        self.tally.add("bytes_shared", taken.shared)
 
     def _remember(self, error: DryportError, descriptor: Descriptor) -> None:
         self.faults.append(error)
@@ -222,17 +232,6 @@ class _Copy:
                 findings=self.faults,
                 hint="mend the source; then the same command again goes on",
             )
-
-
-def _blocks(content: Content, meter: Meter, item: str) -> Iterator[bytes]:
-    offset = 0
-    while offset < content.size:
-        block = content.read(offset, min(BLOCK, content.size - offset))
-        if not block:
-            return  # shorter than it said: the digest will not match
-        offset += len(block)
-        meter.advance(len(block), item)
-        yield block
 
 
 def _cannot_store(store: Store, error: OSError | OperationalError) -> SiteError:

@@ -18,6 +18,8 @@ class CopyReport:
     blobs_linked: int = 0
     blobs_present: int = 0
     bytes_copied: int = 0
+    bytes_shared: int = 0
+    """Came without being copied: they lie on disk that the source has too."""
     bytes_present: int = 0
     absent: int = 0
     """Manifests that the source leaves out on purpose."""

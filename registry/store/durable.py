@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import secrets
+import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +19,10 @@ from typing import Self
 
 TEMPORARY = ".part-"
 """Prefix of files that a crash may leave; a start-up sweep may remove them."""
-_FICLONE = 0x40049409
-"""linux/fs.h; the same on all architectures we know."""
+SHARED_BLOCK = 4096
+"""What file systems that share disk share at least, as they are made on nearly every machine."""
+_FICLONERANGE = 0x4020940D
+"""linux/fs.h, with struct file_clone_range; the same on all architectures we know."""
 
 
 def sync_folder(folder: Path) -> None:
@@ -216,13 +219,25 @@ def move(path: Path, final: Path) -> None:
     sync_folder(path.parent)
 
 
-def clone(source: int, target: int) -> bool:
-    """Let an empty file share the disk of another one, where the file system can; say whether it did."""
+def share(source: int, offset: int, size: int, target: int) -> int:
+    """Make a stretch of one file the content of an empty one by sharing its disk, where the file system can.
+
+    Return how many bytes are shared; the few behind the last whole block are copied. It is 0, and the target still
+    empty, where the file system cannot (EOPNOTSUPP), the files lie on two of them (EXDEV), or the stretch does not
+    begin at a block (EINVAL). Whoever writes into the source from now on does not change the target; whether the source
+    was right before, the caller finds out by reading the target.
+    """
+    is_rest = offset + size == os.fstat(source).st_size  # the last block of a file is shared though it is not full
+    whole = size if is_rest else size - size % SHARED_BLOCK
+    if not whole or offset % SHARED_BLOCK:
+        return 0  # the system takes a length of 0 as: to the end
     try:
-        fcntl.ioctl(target, _FICLONE, source)
+        fcntl.ioctl(target, _FICLONERANGE, struct.pack("qQQQ", source, offset, whole, 0))
+        write_all(target, os.pread(source, size - whole, offset + whole), whole)
     except OSError:
-        return False
-    return True
+        os.ftruncate(target, 0)
+        return 0
+    return whole
 
 
 def allocated(path: Path) -> int:

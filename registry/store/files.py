@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from registry.content import Content, Extent
 from registry.oci.digest import Digest
-from registry.store import durable
-from registry.store.faults import DigestMismatchError
+from registry.store import durable, intake
 
 ORPHAN_SECONDS = 60
 RENEW_SECONDS = 300.0
@@ -29,6 +29,10 @@ RENEW_SECONDS = 300.0
 _SHARD_DIGITS = 3
 _SEQUENTIAL = 1 << 20
 log = logging.getLogger("dryport.store")
+
+
+def _untold(_: int) -> None:
+    pass
 
 
 class StoredContent:
@@ -47,6 +51,11 @@ class StoredContent:
     def size(self) -> int:
         """Exact size in bytes."""
         return self._size
+
+    @property
+    def extent(self) -> Extent:
+        """Where its bytes lie (implements registry.content.Located)."""
+        return Extent(self._handle, 0, self._size)
 
     def read(self, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset`, fewer only at the end."""
@@ -98,45 +107,51 @@ class Files:
 
         Raises DigestMismatchError and then leaves nothing behind.
         """
-        hasher = digest.hasher()
-        size = 0
-        with durable.temporary(self.incoming) as (handle, part):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            for chunk in chunks:
-                hasher.update(chunk)
-                durable.write_all(handle, chunk)
-                size += len(chunk)
-            seen = Digest(digest.algorithm, hasher.hexdigest())
-            if seen != digest:
-                raise DigestMismatchError(digest, seen)
-            os.fdatasync(handle)  # the long part, before the lock
-            with self.held(digest):
-                self.publish(handle, part, digest)
+        with self._incoming() as (handle, part):
+            size = intake.write(handle, digest, chunks)
+            with self._named(handle, part, digest):
                 yield size
 
-    def copy_from(self, path: Path, digest: Digest) -> None:
-        """Take over a file from elsewhere on this machine, sharing its disk where that can be; every byte is proven.
+    @contextmanager
+    def taking(self, digest: Digest, content: Content, tell: intake.Tell = _untold) -> Iterator[intake.Taken]:
+        """Store what lies elsewhere, sharing its disk where that can be; otherwise as `storing`.
 
-        Raises DigestMismatchError, FileNotFoundError; then leaves nothing behind.
+        Raises DigestMismatchError, and what the content raises; then leaves nothing behind.
         """
-        source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with self._incoming() as (handle, part):
+            taken = intake.take(handle, digest, content, tell)
+            with self._named(handle, part, digest):
+                yield taken
+
+    def can_share(self, extent: Extent) -> bool:
+        """Say whether this store can share the disk of a stretch of a file: its first block is tried."""
+        with self._incoming() as (handle, _):
+            return durable.share(extent.handle, extent.offset, min(extent.size, durable.SHARED_BLOCK), handle) > 0
+
+    def copy_from(self, path: Path, digest: Digest) -> None:
+        """Take over a file from elsewhere on this machine. Raises DigestMismatchError, FileNotFoundError."""
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        content = StoredContent(handle, os.fstat(handle).st_size)
         try:
-            with durable.temporary(self.incoming) as (handle, part):
-                fcntl.flock(handle, fcntl.LOCK_EX)
-                is_shared = durable.clone(source, handle)
-                hasher, offset = digest.hasher(), 0
-                while block := os.pread(handle if is_shared else source, _SEQUENTIAL, offset):
-                    hasher.update(block)
-                    offset += len(block)
-                    if not is_shared:
-                        durable.write_all(handle, block)
-                seen = Digest(digest.algorithm, hasher.hexdigest())
-                if seen != digest:
-                    raise DigestMismatchError(digest, seen)
-                with self.held(digest):
-                    self.publish(handle, part, digest)
+            with self.taking(digest, content):
+                pass
         finally:
-            os.close(source)
+            content.close()
+
+    @contextmanager
+    def _incoming(self) -> Iterator[tuple[int, Path]]:
+        """Give an empty file that no sweep takes for an orphan."""
+        with durable.temporary(self.incoming) as (handle, part):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield handle, part
+
+    @contextmanager
+    def _named(self, handle: int, part: Path, digest: Digest) -> Iterator[None]:
+        """Make a verified file durable and give it its name; inside, nobody takes that away."""
+        os.fdatasync(handle)  # the long part, before the lock
+        with self.held(digest):
+            self.publish(handle, part, digest)
+            yield
 
     def is_whole(self, digest: Digest, size: int) -> bool:
         """Say whether the file is there in its full size; its lease is not renewed."""

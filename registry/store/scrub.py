@@ -7,12 +7,12 @@ the next push of it mends it. A row whose file is lost is told likewise.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import select, union
 
-from registry.content import Content, ContentSource
+from registry.content import ContentSource
 from registry.errors import DryportError
 from registry.oci.digest import Digest
 from registry.progress import Progress
@@ -125,13 +125,15 @@ def _mend(store: Store, source: ContentSource, holders: Sequence[str], digest: D
         try:
             found = source.manifest(repository, digest)
             if found:
-                return _store(store, digest, [found[0]])
+                with store.files.storing(digest, [found[0]]):
+                    return True
             content = source.blob(repository, digest)
             if content is None:
                 continue
             try:
-                if content.size == size and _store(store, digest, _blocks(content)):
-                    return True
+                if content.size == size:
+                    with store.files.taking(digest, content):
+                        return True
             finally:
                 content.close()
         except DigestMismatchError:
@@ -139,18 +141,6 @@ def _mend(store: Store, source: ContentSource, holders: Sequence[str], digest: D
         except DryportError:
             continue
     return False
-
-
-def _store(store: Store, digest: Digest, blocks: Iterator[bytes] | Sequence[bytes]) -> bool:
-    with store.files.storing(digest, blocks):
-        return True
-
-
-def _blocks(content: Content) -> Iterator[bytes]:
-    offset = 0
-    while block := content.read(offset, BLOCK):
-        yield block
-        offset += len(block)
 
 
 def _put_aside(store: Store, digest: Digest, size: int) -> None:

@@ -30,6 +30,7 @@ from registry.store.database import Database
 from registry.store.faults import DeletesForbiddenError, DigestMismatchError, ImmutableTagError, ReadOnlyError
 from registry.store.files import Files
 from registry.store.index import Index, blob_size
+from registry.store.intake import Taken, Tell
 from registry.store.ledger import Ledger
 from registry.store.policy import Policy, PolicyFile, Rules
 from registry.store.uploads import Uploads
@@ -172,6 +173,16 @@ class Store:
         rules = self._rules(repository)
         with self.files.storing(digest, chunks) as size:
             self._show(repository, digest, size, rules)
+
+    def take_blob(self, repository: str, digest: Digest, content: Content, tell: Tell) -> Taken:
+        """Store a blob from where it lies, sharing its disk where that can be; `tell` is told of the bytes done.
+
+        Raises as `put_blob` does, and as reading the content does.
+        """
+        rules = self._rules(repository)
+        with self.files.taking(digest, content, tell) as taken:
+            self._show(repository, digest, taken.size, rules)
+        return taken
 
     def link_blob(self, repository: str, digest: Digest, source: str | None = None) -> bool:
         """Show a blob of another repository (`source`, or any) in this one; say whether there was one."""

@@ -190,6 +190,38 @@ def test_a_flipped_byte_in_a_header_is_refused(path: Path, layout: Layout):
     accepted(path)
 
 
+def test_a_flipped_byte_in_a_pax_header_is_refused(path: Path, layout: Layout):
+    large = [one for one in layout.blobs if one.size >= tar.ALIGNED_SIZE]
+    assert len(large) == 2
+    for one in large:
+        own = one.offset - tar.BLOCK
+        for at in (one.begin, one.begin + 156, one.begin + 511, one.begin + 512, one.begin + 530, own - 2, own - 1):
+            flip(path, at)
+            error = refused(path)
+            assert error.reference == "member-unexpected"
+            assert "pax header" in error.message
+            assert one.name in error.where
+            flip(path, at)
+    accepted(path)
+
+
+def test_a_word_hidden_in_the_comment_of_a_pax_header_is_refused(path: Path, layout: Layout):
+    one = max(layout.blobs, key=lambda blob: blob.size)
+    durable.overwrite(path, one.offset - tar.BLOCK - 100, b"read me")
+    with tarfile.open(path) as archive:
+        assert "read me" in archive.getmember(one.name).pax_headers["comment"], "another reader takes it"
+    assert refused(path).reference == "member-unexpected"
+
+
+def test_a_large_member_without_its_comment_is_refused(path: Path, layout: Layout, published: tuple[bytes, Layout]):
+    whole, one = published[0], max(layout.blobs, key=lambda blob: blob.size)
+    durable.replace(path, whole[: one.begin] + tar.header(one.name, one.size) + whole[one.offset :])
+    assert isinstance(refused(path), MediaError)
+    shorter = tar.header(one.name, one.size, one.offset - one.begin - tar.BLOCK)
+    durable.replace(path, whole[: one.begin] + bytes(tar.BLOCK) + shorter + whole[one.offset :])
+    assert refused(path).reference == "member-unexpected"
+
+
 def test_a_byte_hidden_in_padding_or_behind_the_end_is_refused(path: Path, layout: Layout):
     for offset in (*(one.end for one in layout.members if one.end % tar.BLOCK), layout.size - 1, layout.size - 1024):
         flip(path, offset)
@@ -243,7 +275,7 @@ def test_two_members_that_change_places_are_refused(path: Path, layout: Layout, 
 
 def test_a_member_left_out_or_renamed_is_refused(path: Path, layout: Layout, published: tuple[bytes, Layout]):
     whole, victim = published[0], layout.blobs[3]
-    begin, end = victim.offset - tar.BLOCK, victim.offset + tar.padded(victim.size)
+    begin, end = victim.begin, victim.offset + tar.padded(victim.size)
     durable.replace(path, whole[:begin] + whole[end:])
     assert isinstance(refused(path), MediaError)
     renamed = tar.header("blobs/sha256/" + "e" * 64, victim.size)

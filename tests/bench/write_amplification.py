@@ -1,4 +1,4 @@
-"""How many bytes `dryport bundle build` writes for each byte of unique content. The goal: at most 1.05.
+"""How many bytes `dryport bundle build` writes for each byte of unique content. The goal: at most 1.02.
 
     python -m tests.bench.write_amplification [MEBIBYTES]
 
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from registry.store import durable
 
-GOAL = 1.05
+GOAL = 1.02
 PROGRAM = """
 import sys
 from installer.cli.main import main

@@ -1,4 +1,4 @@
-"""A bundle is readable without dryport: tar, sha256sum, openssl and skopeo, as docs/bundle-format.md says."""
+"""A bundle is readable without dryport: tar, bsdtar, sha256sum, openssl and skopeo, as docs/bundle-format.md says."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
+from bundles.archive import tar
 from registry.oci.digest import Digest
 from registry.store import durable
 from tests.attacks.publisher import Publisher
@@ -36,10 +37,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def opened(bundle: Path, tmp_path: Path) -> Path:
-    need("tar")
-    run("tar", "-C", tmp_path, "-xf", bundle)
+@pytest.fixture(params=["tar", "bsdtar"])
+def opened(request: pytest.FixtureRequest, bundle: Path, tmp_path: Path) -> Path:
+    need(request.param)
+    run(request.param, "-C", tmp_path, "-xf", bundle)
     return tmp_path
 
 
@@ -49,6 +50,22 @@ def test_gnu_tar_lists_the_metadata_first(bundle: Path):
     assert names[:3] == ["oci-layout", "index.json", "metadata/1.root.json"]
     assert names[names.index("metadata/pad") + 1] == "SHA256SUMS"
     assert all(name.startswith("blobs/sha256/") for name in names[names.index("SHA256SUMS") + 1 :])
+
+
+@pytest.mark.parametrize("program", ["tar", "bsdtar"])
+@pytest.mark.parametrize("size", [tar.ALIGNED_SIZE, (8 << 30) - 1, 9 << 30])
+def test_other_programs_step_over_the_comment_before_a_large_blob(program: str, size: int, tmp_path: Path):
+    need(program)
+    path, name, last = tmp_path / "holes.tar", "blobs/sha256/" + "a" * 64, "blobs/sha256/" + "b" * 64
+    header = tar.header(name, size, tar.header_length(size, 0))
+    end = len(header) + tar.padded(size)
+    durable.create(path, header)
+    with path.open("r+b") as file:
+        file.seek(end)
+        file.write(tar.header(last, 0) + tar.END)
+    lines = [line.split() for line in run(program, "-tvf", path).splitlines()]
+    assert [line[-1] for line in lines] == [name, last]
+    assert str(size) in lines[0]
 
 
 def test_sha256sum_checks_every_member_outside_the_region(opened: Path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import tarfile
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,6 +48,19 @@ def test_no_other_block_passes_for_a_header(garbage: bytes):
     except ValueError:
         return
     assert garbage == tar.header("index.json", size)
+
+
+@steady
+@given(st.integers(0, 1 << 45), st.integers(0, 1 << 33).map(lambda number: number * tar.BLOCK))
+def test_a_header_is_as_long_as_it_was_planned_and_read_by_others_as_it_was_meant(size: int, at: int):
+    length = tar.header_length(size, at)
+    header = tar.header(f"blobs/sha256/{'a' * 64}", size, length)
+    assert len(header) == length
+    assert size < tar.ALIGNED_SIZE or (at + length) % tar.ALIGNMENT == 0
+    with tarfile.open(fileobj=io.BytesIO(header + tar.END)) as archive:
+        member = archive.next()
+    assert member is not None
+    assert (member.size, member.offset_data) == (size, length)
 
 
 @settings(derandomize=True, deadline=None, max_examples=25)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bundles.archive import tar
 from bundles.archive.layout import Layout
 from bundles.archive.reader import read_head
 from bundles.archive.region import PAD, pack_region
@@ -15,7 +16,7 @@ from bundles.verify import verify
 from registry.errors import MediaError, TrustError
 from registry.progress import Silent
 from tests.attacks.publisher import NOW, Publisher
-from tests.sample_bundles import Sample
+from tests.sample_bundles import Sample, noise
 
 EDITS = 2000
 PUBLISHER = Publisher(product="sample")
@@ -36,17 +37,20 @@ def accepted(path: Path) -> bool:
 
 
 def places(layout: Layout, used: int, count: int) -> list[int]:
-    """Return places to edit: half in what means something, half anywhere (nearly all of that is the region's pad)."""
+    """Return places to edit: half in what means something, some in pax headers, half anywhere (mostly region's pad)."""
     chance = random.Random(20_311)  # noqa: S311 - places, no secrets
     pad = range(layout.region_offset + used, layout.members[2].offset - 512)
     meaningful = [at for at in range(layout.size) if at not in pad]
-    return chance.sample(meaningful, count // 2) + chance.sample(range(layout.size), count - count // 2)
+    pax = [at for one in layout.blobs if one.offset - one.begin > tar.BLOCK for at in range(one.begin, one.offset)]
+    assert pax
+    chosen = chance.sample(meaningful, count // 2) + chance.sample(pax, count // 10)
+    return chosen + chance.sample(range(layout.size), count - len(chosen))
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
     path = tmp_path_factory.mktemp("edits") / "sample.tar"
-    Sample.of({"base": b"x" * 9_001}).publish(path, PUBLISHER)
+    Sample.of({"base": b"x" * 9_001, "app": noise("app", tar.ALIGNED_SIZE)}).publish(path, PUBLISHER)
     with read_head(path) as head:
         used = pack_region(head.region).index(PAD.encode())
     layout = verify(path, PUBLISHER.begin(), now=NOW).archive.layout

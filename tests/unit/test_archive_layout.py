@@ -44,6 +44,21 @@ def test_members_gaps_and_region_cover_the_file_once_and_wholly(sizes: tuple[int
     assert layout.size % tar.BLOCK == 0
 
 
+def test_large_blobs_begin_at_blocks_of_the_file_system_and_small_ones_cost_nothing():
+    sizes = (tar.ALIGNED_SIZE - 1, tar.ALIGNED_SIZE, 1 << 20, 8 << 30, 700, 99_999)
+    layout = Layout.of_lock(carried(with_sizes(*sizes)))
+    large = [one for one in layout.blobs if one.size >= tar.ALIGNED_SIZE]
+    assert len(large) == 4
+    assert [one.offset % tar.ALIGNMENT for one in large] == [0] * 4
+    assert {one.offset - one.begin for one in layout.members if one not in large} == {tar.BLOCK}
+
+
+def test_head_members_have_one_block_of_header_however_large():
+    layout = Layout.of_lock(carried(with_sizes(*range(100, 4_000))))
+    assert min(layout.sums.size, layout.table_member.size) > tar.ALIGNED_SIZE
+    assert {one.offset - one.begin for one in layout.members[:4]} == {tar.BLOCK}
+
+
 def test_the_table_has_the_size_it_was_planned_with():
     layout = Layout.of_lock(carried(with_sizes(*range(99, 140), 10**10, 5 << 20)))
     full = {one.name: ("f" * 64,) * chunk_count(one.size) for one in layout.blobs if one.size > CHUNK_BYTES}

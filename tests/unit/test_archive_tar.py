@@ -15,9 +15,19 @@ NAME = "blobs/sha256/" + "a" * 64
 EIGHT_GIB = 8 << 30
 
 
-@pytest.mark.parametrize("size", [0, 1, 511, 512, 513, EIGHT_GIB - 1, EIGHT_GIB, EIGHT_GIB + 1, 10**15])
-def test_another_tar_reader_finds_the_same_member(size: int):
-    with tarfile.open(fileobj=io.BytesIO(tar.header(NAME, size) + tar.END), ignore_zeros=False) as archive:
+LARGE = [tar.ALIGNED_SIZE, EIGHT_GIB - 1, EIGHT_GIB, EIGHT_GIB + 1, 10**15]
+PLACES = range(0, 2 * tar.ALIGNMENT, tar.BLOCK)
+
+
+@pytest.mark.parametrize(
+    ("size", "length"),
+    [(size, tar.BLOCK) for size in (0, 1, 511, 512, 513, EIGHT_GIB - 1)]
+    + [(size, tar.header_length(size, at)) for size in LARGE for at in PLACES[:8]],
+)
+def test_another_tar_reader_finds_the_same_member(size: int, length: int):
+    header = tar.header(NAME, size, length)
+    assert len(header) == length
+    with tarfile.open(fileobj=io.BytesIO(header + tar.END), ignore_zeros=False) as archive:
         member = archive.next()
     assert member is not None
     assert (member.name, member.size, member.mode, member.mtime, member.uid, member.gid, member.uname) == (
@@ -30,7 +40,54 @@ def test_another_tar_reader_finds_the_same_member(size: int):
         "",
     )
     assert member.isreg()
-    assert member.offset_data == len(tar.header(NAME, size))
+    assert member.offset_data == length
+    assert set(member.pax_headers) <= {"size", "comment"}
+    assert not member.pax_headers.get("comment", "").strip()
+
+
+@pytest.mark.parametrize("size", LARGE)
+def test_a_large_blob_begins_at_a_block_of_the_file_system_wherever_the_one_before_it_ends(size: int):
+    begins = [at + tar.header_length(size, at) for at in PLACES]
+    assert {begin % tar.ALIGNMENT for begin in begins} == {0}
+    assert begins == sorted(begins), "a later header never leads to an earlier content"
+    costs = [tar.header_length(size, at) - tar.BLOCK for at in PLACES[:8]]
+    assert (min(costs), max(costs), sum(costs) // 8) == (1024, 4608, 2816)
+
+
+@pytest.mark.parametrize("at", PLACES)
+def test_a_small_blob_has_one_block_of_header(at: int):
+    assert tar.header_length(tar.ALIGNED_SIZE - 1, at) == tar.BLOCK
+
+
+@pytest.mark.parametrize("size", LARGE[:4])
+def test_no_byte_of_a_pax_header_has_two_values(size: int):
+    headers = {tar.header(NAME, size, tar.header_length(size, at)) for at in PLACES}
+    assert len(headers) == 8, "one for each distance to the next block"
+    for header in headers:
+        records = header[tar.BLOCK : -tar.BLOCK]
+        assert records.endswith(b" \n"), "filled to its last byte"
+        assert b"\0" not in records
+
+
+@pytest.mark.parametrize("size", LARGE)
+@pytest.mark.parametrize("at", [0, 512, 4096 - 1536, 4096 - 1024, 4_200_448])
+def test_the_header_is_the_one_that_the_page_on_the_format_describes(size: int, at: int):
+    length = 1536 + (-(at + 1536) % 4096)
+    header = tar.header(NAME, size, tar.header_length(size, at))
+    assert len(header) == length
+    first, records, last = header[:512], header[512:-512], header[-512:]
+    assert (first[:4], first[156:157], int(first[124:135], 8)) == (b"pax\0", b"x", length - 1024)
+    if size > 8**11 - 1:
+        stated, records = records[: records.index(b"\n") + 1], records[records.index(b"\n") + 1 :]
+        assert stated == f"{len(stated)} size={size}\n".encode()
+    assert records.rstrip(b" \n") == f"{len(records)} comment=".encode()
+    assert int(last[124:135], 8) == (0 if size > 8**11 - 1 else size)
+    assert last[:100].rstrip(b"\0") == NAME.encode()
+
+
+def test_a_size_that_needs_a_pax_header_gets_none_in_one_block():
+    with pytest.raises(ValueError, match="no pax header"):
+        tar.header(NAME, EIGHT_GIB)
 
 
 @pytest.mark.parametrize("size", [0, 511, EIGHT_GIB - 1])

@@ -1,4 +1,4 @@
-"""What docs/registry-access.md says can be typed and configured as it stands."""
+"""What docs/registry-access.md and docs/registry-import.md say can be typed and configured as it stands."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import yaml
 
 from installer.cli.main import cli
 from installer.cli.serving import ServeConfig
+from registry.mirror.report import CopyReport
 from registry.server.users import ACTIONS, Grant
 
-TEXT = (Path(__file__).parents[2] / "docs/registry-access.md").read_text()
-COMMANDS = re.findall(r"^    dryport (.*)$", TEXT, re.MULTILINE)
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "registry-access.md").read_text()
+COMMANDS = re.findall(r"^    dryport (.*)$", TEXT + (DOCS / "registry-import.md").read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -30,6 +32,11 @@ def test_a_command_of_the_page_is_one(line: str) -> None:
     command.make_context(command.name, words, parent=context)
     for grant in context.params.get("grants", ()):
         Grant.parse(grant)
+
+
+def test_the_page_on_imports_names_what_a_report_says() -> None:
+    named = set(re.findall(r"`(bytes_\w+)`", (DOCS / "registry-import.md").read_text()))
+    assert named == {"bytes_shared", "bytes_copied"} <= CopyReport().as_json().keys()
 
 
 def test_the_configuration_of_the_page_is_one(tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""Whether a store has room for what is to come, asked before a byte of it moves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from registry.content import Content, Located
+from registry.errors import SiteError
+from registry.store.durable import SHARED_BLOCK
+from registry.store.store import Store
+
+
+def check_space(store: Store, sizes: Iterable[int], contents: Iterable[Content | None]) -> None:
+    """Raise SiteError `space-short` if blobs of these sizes do not fit.
+
+    The need is an upper bound: a copy of each. Sharing disk is not counted on; only where there is no room for copies
+    are `contents` opened, the largest first, and only what this very store is seen to share with them is taken off.
+    """
+    about = os.statvfs(store.folder)
+    free = about.f_bavail * about.f_frsize
+    needed = sum(-(-size // about.f_frsize) * about.f_frsize for size in sizes)
+    if not about.f_blocks or needed <= free:  # some file systems do not say how large they are
+        return
+    needed -= _shareable(store, contents)
+    if needed > free:
+        raise SiteError(
+            "space-short",
+            "the store has too little free space for what is not there yet",
+            where=str(store.folder),
+            expected=f"{needed} bytes free",
+            seen=f"{free} bytes free",
+            hint=f"free {needed - free} bytes there, or name fewer repositories; nothing was copied",
+        )
+
+
+def _shareable(store: Store, contents: Iterable[Content | None]) -> int:
+    """Return how many bytes need no disk; where the first content lies in no file, none does."""
+    found = 0
+    for content in contents:
+        if content is None:
+            continue
+        try:
+            if not isinstance(content, Located):
+                break
+            if store.files.can_share(content.extent):
+                found += content.size - content.size % SHARED_BLOCK
+        finally:
+            content.close()
+    return found
