@@ -8,6 +8,7 @@ file without end would fill the memory. All are refused before a model sees anyt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,15 +35,30 @@ class _Loader(yaml.SafeLoader):
 
 def load(path: Path) -> Any:  # noqa: ANN401 - YAML is any value until a model reads it
     """Return the YAML value in a file. Raises OSError; ValueError for what is no YAML, too large or too deep."""
-    with path.open("rb") as file:
-        data = file.read(DECLARATION_BYTES + 1)
-    if len(data) > DECLARATION_BYTES:
-        raise ValueError(f"more than {DECLARATION_BYTES} bytes")
+    data = _bounded(path)
     try:
         check_depth(data, MAX_DEPTH)
         return yaml.load(data, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
+
+
+def load_all(path: Path) -> Sequence[Any]:
+    """Return the values of all documents in a file. Raises like `load`."""
+    data = _bounded(path)
+    try:
+        check_depth(data, MAX_DEPTH)
+        return list(yaml.load_all(data, Loader=_Loader))
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def _bounded(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(DECLARATION_BYTES + 1)
+    if len(data) > DECLARATION_BYTES:
+        raise ValueError(f"more than {DECLARATION_BYTES} bytes")
+    return data
 
 
 def check_depth(data: bytes, most: int) -> None:

@@ -196,8 +196,8 @@ def test_two_artefacts_under_one_served_name_are_refused(tmp_path: Path, publish
     sample = Sample.small()
     web, api, *rest = sample.lock.artifacts
     clash = [
-        web.model_copy(update={"ref": "registry.example.org:5000/a:1"}),
-        api.model_copy(update={"ref": "registry.example.org-5000/a:1"}),
+        web.model_copy(update={"ref": "registry.example.org/a:1"}),
+        api.model_copy(update={"ref": "Registry.example.org/a:1"}),
     ]
     path = tmp_path / "b.tar"
     Sample(sample.lock.model_copy(update={"artifacts": [*clash, *rest]}), sample.sources).publish(path, publisher)
