@@ -148,6 +148,8 @@ def import_(
     """
     from installer.cli.serving import open_bundle, take_in  # noqa: PLC0415 - as above
     from registry.mirror.copy import copy  # noqa: PLC0415
+    from registry.mirror.selection import Selection  # noqa: PLC0415
+    from registry.mirror.target import StoreTarget  # noqa: PLC0415
     from registry.store.store import Store  # noqa: PLC0415
 
     console = Console(as_json=as_json)
@@ -162,12 +164,12 @@ def import_(
     with Store.open(folder) as store:
         if is_remote:
             with connect(source, ca, user, password_file) as remote:
-                report = copy(remote, store, console, repositories=repositories)
+                report = copy(remote, StoreTarget(store), console, selection=Selection.of(repositories))
         else:
             verified = open_bundle(Path(source), home, first_root, fingerprint)
             try:
                 take_in(verified, home)
-                report = copy(verified.content(), store, console, repositories=repositories)
+                report = copy(verified.content(), StoreTarget(store), console, selection=Selection.of(repositories))
             finally:
                 verified.close()
     console.result(

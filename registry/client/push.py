@@ -39,6 +39,8 @@ class Recorded:
     digest: Digest
     subject_seen: bool
     """Whether it lists the manifest under its subject by itself; if not, the fallback tag has to be written."""
+    tags: frozenset[str] = frozenset()
+    """Those it took with the manifest."""
 
 
 class RemoteTarget:
@@ -134,18 +136,32 @@ class RemoteTarget:
         Raises RemoteError with the registry's own words if it refuses, and if it changes a byte.
         """
         digest = digest or Digest.of(data)
+        recorded = self._record(repository, data, media_type, digest, tags[:TAGS_AT_ONCE] if self.takes_tags else ())
+        self._tag(repository, data, media_type, digest, [tag for tag in tags if tag not in recorded.tags])
+        return recorded
+
+    def put_tags(self, repository: str, data: bytes, media_type: str, digest: Digest, tags: Sequence[str]) -> None:
+        """Let tags name a manifest that is there (end-7); many at once where the registry takes them so."""
+        while self.takes_tags and len(tags) > 1:
+            some, tags = tags[:TAGS_AT_ONCE], tags[TAGS_AT_ONCE:]
+            taken = self._record(repository, data, media_type, digest, some).tags
+            tags = [*[tag for tag in some if tag not in taken], *tags]
+            if not taken:
+                break
+        self._tag(repository, data, media_type, digest, tags)
+
+    def _record(self, repository: str, data: bytes, media_type: str, digest: Digest, tags: Sequence[str]) -> Recorded:
         if not digest.matches(data):
             raise ValueError(f"not the bytes of {digest}")
-        tags = [tag_name(tag) for tag in tags]
-        first = tags[:TAGS_AT_ONCE] if self.takes_tags else []
-        query = f"?{urlencode([('tag', tag) for tag in first])}" if first else ""
+        query = f"?{urlencode([('tag', tag_name(tag)) for tag in tags])}" if tags else ""
         reply = self._put(repository, f"{digest}{query}", data, media_type)
         self._compare(repository, reply, digest, digest)
-        accepted = {name.strip() for line in reply.headers.getlist("OCI-Tag") for name in line.split(",")}
+        named = (name.strip() for line in reply.headers.getlist("OCI-Tag") for name in line.split(","))
+        return Recorded(digest, bool(reply.headers.get("OCI-Subject")), frozenset(named))
+
+    def _tag(self, repository: str, data: bytes, media_type: str, digest: Digest, tags: Sequence[str]) -> None:
         for tag in tags:
-            if tag not in accepted:
-                self._compare(repository, self._put(repository, tag, data, media_type), digest, tag)
-        return Recorded(digest, subject_seen=bool(reply.headers.get("OCI-Subject")))
+            self._compare(repository, self._put(repository, tag_name(tag), data, media_type), digest, tag)
 
     def delete_manifest(self, repository: str, reference: str | Digest) -> bool:
         """Delete a manifest or a tag (end-9); False if it was not there. Raises RemoteError where it may not be."""
