@@ -10,6 +10,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
 from registry.client.pace import Place
+from registry.client.wire import is_slow
 from registry.errors import RemoteError
 
 LEFTOVER_BYTES = 16 << 10
@@ -45,7 +46,12 @@ class Answer:
 
     def read(self, length: int) -> bytes:
         """Return the next bytes as they came, fewer than `length` only at the end. Raises HTTPError or OSError."""
-        return self.response.read(length, decode_content=False)
+        try:
+            return self.response.read(length, decode_content=False)
+        except (HTTPError, OSError) as error:
+            if self.place and is_slow(error):
+                self.place.congested()
+            raise
 
     def whole(self, limit: int) -> bytes:
         """Return all of the body. Raises RemoteError above `limit` bytes, HTTPError or OSError where it breaks off."""

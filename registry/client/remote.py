@@ -18,7 +18,7 @@ from urllib3 import HTTPHeaderDict
 
 from registry.client.access import Access, fixed_login
 from registry.client.address import origin
-from registry.client.ranges import RemoteBlob
+from registry.client.ranges import ParallelBlob, RemoteBlob, blob_of_size
 from registry.client.transport import DEFAULT, Limits, Transport
 from registry.content import Content
 from registry.errors import RemoteError
@@ -106,6 +106,14 @@ class RemoteRegistry:
     def blob(self, repository: str, digest: Digest) -> Content | None:
         """Open a blob (end-2); its bytes are checked by whoever stores them."""
         return RemoteBlob.open(self._transport, f"/v2/{repository_name(repository)}/blobs/{digest}", _pull(repository))
+
+    def blob_of(self, repository: str, descriptor: Descriptor, etag: str | None = None) -> RemoteBlob | ParallelBlob:
+        """Return a blob that a manifest names, to be read from any byte on; whether it is there shows when it is read.
+
+        `etag` is what an earlier process kept of it: what it has of the blob then goes on with the same content.
+        """
+        path = f"/v2/{repository_name(repository)}/blobs/{descriptor.digest}"
+        return blob_of_size(self._transport, path, _pull(repository), descriptor.size, etag)
 
     def blob_bytes(self, repository: str, descriptor: Descriptor, limit: int) -> bytes:
         """Return a whole small blob, checked. Raises RemoteError if it is missing, larger than `limit` or not it."""

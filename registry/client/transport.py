@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from registry.client.answer import LEFTOVER_BYTES, Again, Answer, Reply
 from registry.client.credentials import TOKEN_BYTES, Credentials, TokenRequest
 from registry.client.pace import Budget, Pace, Place, retry_after
 from registry.client.pools import is_about_trust, pools_for
-from registry.client.wire import Body, Rules
+from registry.client.wire import Body, Rules, is_slow
 from registry.errors import RemoteError
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -46,6 +47,7 @@ class Limits:
     """What one registry may cost."""
 
     connections: int = 16
+    parallel_blobs: int = 2
     attempts: int = 5
     redirects: int = 5
     connect_seconds: float = 10
@@ -77,6 +79,8 @@ class Transport:
         self.limits = limits
         self.origin = registry_origin(url)
         self.pace = pace or Pace()
+        self.ahead = threading.BoundedSemaphore(limits.parallel_blobs)
+        """How many blobs may be read ahead of whoever consumes them; each holds some pieces in memory."""
         self._credentials = Credentials(self.origin, access.login, access.realms)
         host = urlsplit(self.origin).hostname
         rules = Rules(
@@ -247,7 +251,7 @@ class Transport:
         except (HTTPError, OSError) as error:
             if is_about_trust(error):
                 raise self._untrusted(error) from error
-            if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
+            if is_slow(error):
                 place.congested()
             raise Again(str(error)) from error
         if response.status in CONGESTED:

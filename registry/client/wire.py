@@ -68,8 +68,17 @@ class Rules:
     """Told of every byte before more are moved; it may wait (bandwidth)."""
 
 
-class StalledError(TimeoutError):
+class StalledError(OSError):
     """The other side moves next to nothing."""
+
+
+def is_slow(error: BaseException | None) -> bool:
+    """Say whether a failure is one of time: what it wraps counts."""
+    while error is not None:
+        if isinstance(error, StalledError | TimeoutError | urllib3.exceptions.TimeoutError):
+            return True
+        error = error.__cause__
+    return False
 
 
 @dataclass(slots=True)
