@@ -5,12 +5,14 @@ from __future__ import annotations
 import click
 
 from installer.cli.mirror_config import config
+from installer.cli.mirror_copy import VERBS
 from installer.cli.render import Verbs
 
 
 @click.group(cls=Verbs)
 def mirror() -> None:
-    """Tell runtimes of the mirrors, and prove that they ask nobody else."""
+    """Carry content from one place to another, prove that it is there, and tell runtimes of the mirrors."""
 
 
-mirror.add_command(config)
+for verb in (*VERBS, config):
+    mirror.add_command(verb)

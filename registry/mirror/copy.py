@@ -47,6 +47,11 @@ def same(repository: str) -> str:
     return repository
 
 
+def fault_of(source: ContentSource) -> Fault:
+    """Return the family of what is wrong with a source, by where it is."""
+    return RemoteError if isinstance(source, RemoteRegistry) else MediaError
+
+
 @dataclass
 class Blob:
     """A blob that is to move once: the source's repositories that name it, and the target's that are to show it."""
@@ -69,6 +74,14 @@ class Plan:
     def bytes_missing(self) -> int:
         """How many bytes have to move, each digest once."""
         return sum(blob.descriptor.size for blob in self.missing)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was done, and the error that lists what could not be."""
+
+    report: CopyReport
+    refusal: DryportError | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,22 @@ def copy(
     Raises MediaError or RemoteError (by where the source is) that lists everything that could not be copied; SiteError
     if the target has no room (`space-short`, before anything moves) or cannot take it. The same call again goes on.
     """
+    outcome = attempt(source, target, progress, selection=selection, terms=terms, journal=journal)
+    if outcome.refusal:
+        raise outcome.refusal
+    return outcome.report
+
+
+def attempt(
+    source: ContentSource,
+    target: Target,
+    progress: Progress,
+    *,
+    selection: Selection = EVERYTHING,
+    terms: Terms = Terms(),
+    journal: Journal | None = None,
+) -> Outcome:
+    """Copy what the selection takes, and return what was done together with what could not be. Raises SiteError."""
     work = _Copy(source, target, terms, journal or Journal.none())
     with work.pool:
         return work.execute(work.plan(selection), progress)
@@ -108,7 +137,8 @@ def plan(source: ContentSource, target: Target, *, selection: Selection = EVERYT
     work = _Copy(source, target, terms, Journal.none(), is_dry=True)
     with work.pool:
         found = work.plan(selection)
-    work.raise_faults()
+    if refusal := work.refusal():
+        raise refusal
     return found
 
 
@@ -118,7 +148,7 @@ class _Copy:
     ) -> None:
         self.source, self.target, self.terms, self.journal = source, target, terms, journal
         self.is_dry = is_dry
-        self.fault: Fault = RemoteError if isinstance(source, RemoteRegistry) else MediaError
+        self.fault = fault_of(source)
         self.faults: list[DryportError] = []
         self.failed: set[Digest] = set()
         self.tally = Tally()
@@ -179,25 +209,27 @@ class _Copy:
 
     # Doing it
 
-    def execute(self, plan: Plan, progress: Progress) -> CopyReport:
+    def execute(self, plan: Plan, progress: Progress) -> Outcome:
         with _told(self.target):
             self._check_room([blob for blob in plan.missing if not blob.descriptor.is_foreign])
             self._move(plan.missing, progress)
             self._manifests(plan.graphs, progress)
             self.target.finish()
-        self.raise_faults()
-        self.journal.done()
-        return self.tally.report()
+        refusal = self.refusal()
+        if refusal is None:
+            self.journal.done()
+        return Outcome(self.tally.report(), refusal)
 
-    def raise_faults(self) -> None:
-        """Raise one error that lists all, if there are any."""
-        if self.faults:
-            raise self.fault(
-                "copy-incomplete",
-                f"{len(self.faults)} thing(s) could not be copied; the rest is at its place",
-                findings=self.faults,
-                hint="mend the source; then the same command again goes on",
-            )
+    def refusal(self) -> DryportError | None:
+        """Return one error that lists all, if there are any."""
+        if not self.faults:
+            return None
+        return self.fault(
+            "copy-incomplete",
+            f"{len(self.faults)} thing(s) could not be copied; the rest is at its place",
+            findings=self.faults,
+            hint="mend what is named; then the same command again goes on",
+        )
 
     def _check_room(self, blobs: Sequence[Blob]) -> None:
         contents = (self.source.blob(blob.source, blob.descriptor.digest) for blob in blobs)

@@ -1,0 +1,332 @@
+"""`dryport mirror copy`, `verify` and `delete`: content from one place to another, its proof, and its removal."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from installer.cli.places import FILE, FORMS, Logging, Place, Side, logging_options, side_options
+from installer.cli.render import Console, amount, json_option, typed
+from installer.cli.trusting import trust_options
+from registry.errors import DefinitionError, RemoteError, UsageError
+
+if TYPE_CHECKING:
+    from registry.mirror.compare import Comparison
+    from registry.mirror.copy import Plan, Terms
+    from registry.mirror.removal import Removal, Tagged
+    from registry.mirror.report import CopyReport
+    from registry.mirror.selection import Selection
+
+NAMED = 20
+
+
+def what_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what both ends of a copy need: selection, mapping, logins and trust."""
+    for option in (
+        trust_options,
+        logging_options,
+        side_options("dst", "the registry copied to"),
+        side_options("src", "the registry copied from"),
+        click.option("--mirrors", "mapping", type=FILE, help="Where others' content lies there; see docs/runtimes.md."),
+        click.option("--no-referrers", is_flag=True, help="Leave signatures, attestations and the like behind."),
+        click.option(
+            "--platform", "platforms", multiple=True, metavar="OS/ARCH", help="Only these; indexes keep their digests."
+        ),
+        click.option(
+            "--only",
+            multiple=True,
+            metavar="REPOSITORY[:TAG]",
+            help="Only these: names, globs (`team/*:v1.*`), ranges (`team/app:>=1.2 <2`), or @DIGEST; once for each.",
+        ),
+        click.argument("destination", metavar="DST"),
+        click.argument("source", metavar="SRC"),
+    ):
+        command = option(command)
+    return command
+
+
+class Ends:
+    """Both ends as the options name them, and what is copied between them."""
+
+    def __init__(self, source: str, destination: str, options: dict[str, Any]) -> None:
+        rate = options.pop("limit_rate")
+        logging = Logging(options.pop("authfiles"), options.pop("certificates"), rate * 1e6 if rate else None)
+        trust = {name: options.pop(name) for name in ("home", "first_root", "fingerprint")}
+        sides = [
+            {name: options.pop(f"{side}_{name}") for name in ("user", "password_file", "ca")} for side in ("src", "dst")
+        ]
+        self.source = Side(Place.parse(source), logging, **sides[0], **trust)
+        self.target = Side(Place.parse(destination), logging, **sides[1])
+        if self.source.place.text == self.target.place.text:
+            raise UsageError("ends-equal", "source and destination are the same", seen=source, hint="name two places")
+        self.selection = _selection(
+            options.pop("only"), options.pop("platforms"), options.pop("no_referrers"), self.source.place
+        )
+        self._mapping: Path | None = options.pop("mapping")
+
+    def terms(self, streams: int | None = None) -> Terms:
+        """Return how the copy goes about it. Raises UsageError, DefinitionError."""
+        from registry.mirror.copy import STREAMS, Terms  # noqa: PLC0415 - `--help` need not wait for it
+
+        ends = self.source.place, self.target.place
+        is_same = ends[0].is_registry and ends[0].origin == ends[1].origin
+        return Terms(_place(*ends, self._mapping), is_same_registry=is_same, streams=streams or STREAMS)
+
+    def journal_file(self, folder: Path) -> Path:
+        """Return this copy's file among others': named by its two ends."""
+        name = hashlib.sha256(f"{self.source.place}\n{self.target.place}".encode()).hexdigest()[:16]
+        return folder / f"{name}.sqlite"
+
+
+def _selection(only: Sequence[str], platforms: Sequence[str], no_referrers: bool, place: Place) -> Selection:
+    from registry.mirror.selection import Selection  # noqa: PLC0415 - as above
+
+    try:
+        lines = [place.below(one) for one in only] or ([f"{place.base}/*"] if place.base else [])
+        return Selection.of(lines, platforms, referrers=not no_referrers)
+    except ValueError as error:
+        raise UsageError(
+            "selection-malformed",
+            str(error),
+            expected="REPOSITORY[:TAG], with globs or a version range, or REPOSITORY@DIGEST",
+            hint="--only 'team/*:>=1.2 <2' --platform linux/amd64",
+        ) from error
+
+
+def _place(source: Place, target: Place, mapping: Path | None) -> Callable[[str], str]:
+    """Return where a repository of the source lies at the target."""
+    from registry.mirror import declared  # noqa: PLC0415 - as above
+    from registry.oci.reference import Reference  # noqa: PLC0415
+
+    ruled = declared.read(mapping) if mapping else None
+
+    def place(repository: str) -> str:
+        inside = source.inside(repository) or repository
+        if ruled:
+            host, _, path = (f"{source.host}/{inside}" if source.is_registry else inside).partition("/")
+            inside = ruled.place(Reference(host, path))
+        return target.below(inside)
+
+    return place
+
+
+def state_folder() -> Path:
+    """Return where journals lie, unless a command names a file: below the user's state folder (XDG)."""
+    import os  # noqa: PLC0415 - the environment is read here alone
+
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "dryport/mirror"
+
+
+@click.command()
+@what_options
+@click.option("--streams", type=click.IntRange(1, 64), help="Blobs on their way at once.  [default: 8]")
+@click.option("--journal", "journal_file", type=FILE, help="Where a killed copy goes on from.")
+@click.option("--report", "report_file", type=FILE, help="Write the report there too, as JSON.")
+@click.option("--dry-run", is_flag=True, help="Say what would be copied, with bytes, and copy nothing.")
+@json_option
+def copy(
+    *,
+    source: str,
+    destination: str,
+    streams: int | None,
+    journal_file: Path | None,
+    report_file: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,  # noqa: ANN401 - those of Ends
+) -> None:
+    """Copy content from SRC to DST, byte for byte: bundle:FILE, oci:FOLDER, store:FOLDER or https://HOST[/BASE].
+
+    \b
+    dryport mirror copy bundle:plane.tar https://registry.site.example/hub
+        --root 1.root.json --fingerprint sha256:... --authfile auth.json --dst-ca ca.pem
+
+    What is there already is not sent again; a killed copy goes on, also inside blobs.
+    """  # noqa: D301 - click reads the \b
+    from registry.mirror import copy as copying  # noqa: PLC0415 - `--help` need not wait for it
+    from registry.mirror.journal import Journal  # noqa: PLC0415
+
+    console = Console(as_json=as_json)
+    ends = Ends(source, destination, options)
+    terms = ends.terms(streams)
+    with ends.source.source() as opened, ends.target.target() as target:
+        if dry_run:
+            _show_plan(console, ends, copying.plan(opened, target, selection=ends.selection, terms=terms))
+            return
+        with Journal(journal_file or ends.journal_file(state_folder())) as journal:
+            outcome = copying.attempt(opened, target, console, selection=ends.selection, terms=terms, journal=journal)
+    value = {"source": source, "destination": destination, **outcome.report.as_json()}
+    if report_file:
+        _write(report_file, value, outcome.refusal)
+    console.verdict("MirrorCopied", value, _told(outcome.report, destination), outcome.refusal)
+
+
+@click.command()
+@what_options
+@json_option
+def verify(*, source: str, destination: str, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - those of Ends
+    """Ask DST for all that SRC has: every manifest, tag and blob by digest and size. Nothing is changed."""
+    from registry.mirror.compare import compare  # noqa: PLC0415 - as above
+
+    console = Console(as_json=as_json)
+    ends = Ends(source, destination, options)
+    with ends.source.source() as opened, ends.target.target() as target:
+        found = compare(opened, target, selection=ends.selection, terms=ends.terms())
+    value = {"source": source, "destination": destination, **found.as_json()}
+    console.verdict("MirrorVerified", value, _compared(found, destination), _differing(found, destination))
+
+
+@click.command()
+@what_options
+@click.option("--plan", "plan_file", type=FILE, help="Write down what SRC no longer has; nothing is removed.")
+@click.option("--apply", "applied_file", type=FILE, help="Remove exactly what this file says.")
+@json_option
+def delete(
+    *,
+    source: str,
+    destination: str,
+    plan_file: Path | None,
+    applied_file: Path | None,
+    as_json: bool,
+    **options: Any,  # noqa: ANN401
+) -> None:
+    """Remove tags at the registry DST that SRC no longer has: first --plan FILE; when it was read, --apply FILE."""
+    from registry.mirror.removal import Removal, surplus  # noqa: PLC0415 - as above
+
+    console = Console(as_json=as_json)
+    if (plan_file is None) == (applied_file is None):
+        raise UsageError("phase-missing", "removing has two phases", hint="--plan FILE, then --apply FILE")
+    ends = Ends(source, destination, options)
+    if not ends.target.place.is_registry:
+        raise UsageError(
+            "registry-missing", "tags are removed at a registry", where=destination, hint="name https://HOST[/BASE]"
+        )
+    if applied_file:
+        _apply(console, ends, Removal.read(applied_file))
+        return
+    with ends.source.source() as opened, ends.target.source() as held:
+        names = ends.selection.repositories(opened.repositories)
+        tags = surplus(opened, held, names, ends.terms().place)
+    removal = Removal(ends.target.place.origin, tags)
+    removal.write(plan_file or Path())
+    text = "\n".join([f"{len(tags)} tag(s) that {source} no longer has", *(f"  {one}  {one.digest}" for one in tags)])
+    next_ = f"\nnext: {typed('dryport', 'mirror', 'delete', source, destination, '--apply', plan_file)}" if tags else ""
+    console.result("MirrorRemoval", {"file": str(plan_file), "tags": [str(one) for one in tags]}, text + next_)
+
+
+def _apply(console: Console, ends: Ends, removal: Removal) -> None:
+    if removal.target != ends.target.place.origin:
+        raise DefinitionError(
+            "removal-elsewhere",
+            "the file is about another registry",
+            expected=removal.target,
+            seen=ends.target.place.origin,
+            hint="name the registry that the file is about",
+        )
+    from registry.client.push import RemoteTarget  # noqa: PLC0415 - as above
+
+    transport = ends.target.logging.transport(
+        ends.target.place, ends.target.user, ends.target.password_file, ends.target.ca
+    )
+    try:
+        remote = RemoteTarget(transport)
+        outcomes = [(one, _removed(remote, one)) for one in removal.tags]
+    finally:
+        transport.close()
+    moved = [one for one, outcome in outcomes if outcome == "moved"]
+    value = {"tags": [{"tag": str(one), "outcome": outcome} for one, outcome in outcomes]}
+    refusal = RemoteError(
+        "tags-moved",
+        f"{len(moved)} tag(s) name something else since the plan, and were left alone",
+        findings=[RemoteError("tag-moved", "names another manifest now", where=str(one)) for one in moved],
+        hint="plan again: dryport mirror delete SRC DST --plan FILE",
+    )
+    lines = [f"  {one}: {outcome}" for one, outcome in outcomes]
+    console.verdict("MirrorRemoved", value, "\n".join([f"{len(outcomes)} tag(s)", *lines]), refusal if moved else None)
+
+
+def _removed(remote: Any, one: Tagged) -> str:  # noqa: ANN401 - a RemoteTarget, imported late
+    named = remote.manifest_digest(one.repository, one.tag)
+    if named is None:
+        return "was gone"
+    if named != one.digest:
+        return "moved"
+    remote.delete_manifest(one.repository, one.tag)
+    return "removed"
+
+
+def _show_plan(console: Console, ends: Ends, plan: Plan) -> None:
+    largest = plan.missing[:NAMED]
+    manifests = sum(len(graph.nodes) for graph in plan.graphs)
+    present = plan.tally.report()
+    value = {
+        "source": str(ends.source.place),
+        "destination": str(ends.target.place),
+        "repositories": [
+            {"repository": graph.repository, "manifests": len(graph.nodes), "blobs": len(graph.blobs())}
+            for graph in plan.graphs
+        ],
+        "bytes_to_copy": plan.bytes_missing,
+        "blobs_to_copy": len(plan.missing),
+        "bytes_present": present.bytes_present,
+        "blobs_present": present.blobs_present,
+        "left_out": present.left_out,
+        "absent": present.absent,
+        "largest": [{"digest": str(one.descriptor.digest), "bytes": one.descriptor.size} for one in largest],
+    }
+    lines = [
+        f"would copy {amount(plan.bytes_missing)} in {len(plan.missing)} blobs, and {manifests} manifests",
+        f"  there already: {amount(present.bytes_present)} in {present.blobs_present + present.blobs_linked} blobs",
+        *(f"  {amount(one.descriptor.size):>12}  {one.source}@{one.descriptor.digest}" for one in largest),
+    ]
+    console.result("MirrorPlan", value, "\n".join(lines))
+
+
+def _told(report: CopyReport, destination: str) -> str:
+    left = f", {report.left_out} of other platforms left out" if report.left_out else ""
+    absent = f", {report.absent} absent on purpose" if report.absent else ""
+    shared = f", {amount(report.bytes_shared)} shared" if report.bytes_shared else ""
+    return (
+        f"{destination}: {report.repositories} repositories, {report.tags} tags\n"
+        f"  blobs: {report.blobs_copied} copied ({amount(report.bytes_copied)}{shared}), {report.blobs_linked} linked, "
+        f"{report.blobs_present} present ({amount(report.bytes_present)})\n"
+        f"  manifests: {report.manifests_copied} copied, {report.manifests_present} present{left}{absent}"
+    )
+
+
+def _compared(found: Comparison, destination: str) -> str:
+    return (
+        f"{destination}: {found.repositories} repositories, {found.manifests} manifests, {found.tags} tags, "
+        f"{found.blobs} blobs: {'all there' if not found.differences else f'{len(found.differences)} DIFFER'}"
+    )
+
+
+def _differing(found: Comparison, destination: str) -> RemoteError | None:
+    if not found.differences:
+        return None
+    return RemoteError(
+        "mirror-incomplete",
+        f"{len(found.differences)} thing(s) are not there as they are at the source",
+        where=destination,
+        findings=[
+            RemoteError("content-missing", "not the same", where=one.where, expected=one.expected, seen=one.seen)
+            for one in found.differences
+        ],
+        hint=f"copy again, with the same words: dryport mirror copy; what is there is not sent twice ({FORMS})",
+    )
+
+
+def _write(path: Path, value: dict[str, Any], refusal: Any) -> None:  # noqa: ANN401 - a DryportError or None
+    import json  # noqa: PLC0415
+
+    from registry.store import durable  # noqa: PLC0415 - as above
+
+    body = {"apiVersion": "dryport/v1", "kind": "MirrorCopied", **value}
+    durable.replace(path, json.dumps(body | ({"error": refusal.as_json()} if refusal else {}), indent=2).encode())
+
+
+VERBS = (copy, verify, delete)
