@@ -2,116 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from installer.cli.places import FILE, FORMS, Logging, Place, Side, logging_options, side_options
+from installer.cli.mirror_bundle import build_bundle
+from installer.cli.mirror_ends import Ends, what_options
+from installer.cli.places import FILE, FORMS
 from installer.cli.render import Console, amount, json_option, typed
-from installer.cli.trusting import trust_options
 from registry.errors import DefinitionError, RemoteError, UsageError
 
 if TYPE_CHECKING:
     from registry.mirror.compare import Comparison
-    from registry.mirror.copy import Plan, Terms
+    from registry.mirror.copy import Plan
     from registry.mirror.removal import Removal, Tagged
     from registry.mirror.report import CopyReport
-    from registry.mirror.selection import Selection
 
 NAMED = 20
-
-
-def what_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what both ends of a copy need: selection, mapping, logins and trust."""
-    for option in (
-        trust_options,
-        logging_options,
-        side_options("dst", "the registry copied to"),
-        side_options("src", "the registry copied from"),
-        click.option("--mirrors", "mapping", type=FILE, help="Where others' content lies there; see docs/runtimes.md."),
-        click.option("--no-referrers", is_flag=True, help="Leave signatures, attestations and the like behind."),
-        click.option(
-            "--platform", "platforms", multiple=True, metavar="OS/ARCH", help="Only these; indexes keep their digests."
-        ),
-        click.option(
-            "--only",
-            multiple=True,
-            metavar="REPOSITORY[:TAG]",
-            help="Only these: names, globs (`team/*:v1.*`), ranges (`team/app:>=1.2 <2`), or @DIGEST; once for each.",
-        ),
-        click.argument("destination", metavar="DST"),
-        click.argument("source", metavar="SRC"),
-    ):
-        command = option(command)
-    return command
-
-
-class Ends:
-    """Both ends as the options name them, and what is copied between them."""
-
-    def __init__(self, source: str, destination: str, options: dict[str, Any]) -> None:
-        rate = options.pop("limit_rate")
-        logging = Logging(options.pop("authfiles"), options.pop("certificates"), rate * 1e6 if rate else None)
-        trust = {name: options.pop(name) for name in ("home", "first_root", "fingerprint")}
-        sides = [
-            {name: options.pop(f"{side}_{name}") for name in ("user", "password_file", "ca")} for side in ("src", "dst")
-        ]
-        self.source = Side(Place.parse(source), logging, **sides[0], **trust)
-        self.target = Side(Place.parse(destination), logging, **sides[1])
-        if self.source.place.text == self.target.place.text:
-            raise UsageError("ends-equal", "source and destination are the same", seen=source, hint="name two places")
-        self.selection = _selection(
-            options.pop("only"), options.pop("platforms"), options.pop("no_referrers"), self.source.place
-        )
-        self._mapping: Path | None = options.pop("mapping")
-
-    def terms(self, streams: int | None = None) -> Terms:
-        """Return how the copy goes about it. Raises UsageError, DefinitionError."""
-        from registry.mirror.copy import STREAMS, Terms  # noqa: PLC0415 - `--help` need not wait for it
-
-        ends = self.source.place, self.target.place
-        is_same = ends[0].is_registry and ends[0].origin == ends[1].origin
-        return Terms(_place(*ends, self._mapping), is_same_registry=is_same, streams=streams or STREAMS)
-
-    def journal_file(self, folder: Path) -> Path:
-        """Return this copy's file among others': named by its two ends."""
-        name = hashlib.sha256(f"{self.source.place}\n{self.target.place}".encode()).hexdigest()[:16]
-        return folder / f"{name}.sqlite"
-
-
-def _selection(only: Sequence[str], platforms: Sequence[str], no_referrers: bool, place: Place) -> Selection:
-    from registry.mirror.selection import Selection  # noqa: PLC0415 - as above
-
-    try:
-        lines = [place.below(one) for one in only] or ([f"{place.base}/*"] if place.base else [])
-        return Selection.of(lines, platforms, referrers=not no_referrers)
-    except ValueError as error:
-        raise UsageError(
-            "selection-malformed",
-            str(error),
-            expected="REPOSITORY[:TAG], with globs or a version range, or REPOSITORY@DIGEST",
-            hint="--only 'team/*:>=1.2 <2' --platform linux/amd64",
-        ) from error
-
-
-def _place(source: Place, target: Place, mapping: Path | None) -> Callable[[str], str]:
-    """Return where a repository of the source lies at the target."""
-    from registry.mirror import declared  # noqa: PLC0415 - as above
-    from registry.oci.reference import Reference  # noqa: PLC0415
-
-    ruled = declared.read(mapping) if mapping else None
-
-    def place(repository: str) -> str:
-        inside = source.inside(repository) or repository
-        if ruled:
-            host, _, path = (f"{source.host}/{inside}" if source.is_registry else inside).partition("/")
-            inside = ruled.place(Reference(host, path))
-        return target.below(inside)
-
-    return place
 
 
 def state_folder() -> Path:
@@ -126,6 +34,8 @@ def state_folder() -> Path:
 @click.option("--streams", type=click.IntRange(1, 64), help="Blobs on their way at once.  [default: 8]")
 @click.option("--journal", "journal_file", type=FILE, help="Where a killed copy goes on from.")
 @click.option("--report", "report_file", type=FILE, help="Write the report there too, as JSON.")
+@click.option("--product", metavar="NAME", help="What a bundle as DST is called.")
+@click.option("--version", metavar="VERSION", help="Its version.")
 @click.option("--dry-run", is_flag=True, help="Say what would be copied, with bytes, and copy nothing.")
 @json_option
 def copy(
@@ -151,8 +61,12 @@ def copy(
     from registry.mirror.journal import Journal  # noqa: PLC0415
 
     console = Console(as_json=as_json)
-    ends = Ends(source, destination, options)
+    product = options.pop("product"), options.pop("version")
+    ends = Ends.of(source, destination, options)
     terms = ends.terms(streams)
+    if ends.target.place.kind == "bundle" and not dry_run:
+        build_bundle(console, ends, *product)
+        return
     with ends.source.source() as opened, ends.target.target() as target:
         if dry_run:
             _show_plan(console, ends, copying.plan(opened, target, selection=ends.selection, terms=terms))
@@ -173,7 +87,7 @@ def verify(*, source: str, destination: str, as_json: bool, **options: Any) -> N
     from registry.mirror.compare import compare  # noqa: PLC0415 - as above
 
     console = Console(as_json=as_json)
-    ends = Ends(source, destination, options)
+    ends = Ends.of(source, destination, options)
     with ends.source.source() as opened, ends.target.target() as target:
         found = compare(opened, target, selection=ends.selection, terms=ends.terms())
     value = {"source": source, "destination": destination, **found.as_json()}
@@ -200,7 +114,7 @@ def delete(
     console = Console(as_json=as_json)
     if (plan_file is None) == (applied_file is None):
         raise UsageError("phase-missing", "removing has two phases", hint="--plan FILE, then --apply FILE")
-    ends = Ends(source, destination, options)
+    ends = Ends.of(source, destination, options)
     if not ends.target.place.is_registry:
         raise UsageError(
             "registry-missing", "tags are removed at a registry", where=destination, hint="name https://HOST[/BASE]"

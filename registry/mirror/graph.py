@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from registry.content import ContentSource
@@ -26,6 +26,7 @@ Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 """`map`, or a pool's."""
 ATTESTED = "vnd.docker.reference.digest"
 """BuildKit's annotation on an index's child that is about another child."""
+_NOTHING = Digest("sha256", "0" * 64)
 _COMPANION = re.compile(r"(sha256|sha512)-([0-9a-f]{64,128})\.(sig|att|sbom|imgpkg)")
 """Tags by which cosign and imgpkg say what belongs to a manifest."""
 
@@ -97,6 +98,8 @@ class _Look:
     referrers: Sequence[Descriptor] = ()
     is_absent: bool = False
     fault: MediaError | RemoteError | None = None
+    tag: str | None = None
+    """By which it was found."""
 
 
 class Walk:
@@ -124,7 +127,7 @@ class Walk:
         """Return what the selection reaches in each repository. Raises the fault for an endless repository."""
         graphs = [Graph(name) for name in repositories]
         tagged = [pair for pairs in self._each(self._tags, graphs) for pair in pairs]
-        seen = [look for look in self._each(self._root, tagged) if look]
+        seen = list(self._each(self._root, tagged))
         roots = [_Look(graph, one.digest, 0) for graph in graphs for one in self._digests(graph)]
         wave = self._taken([*seen, *self._each(self._looked, roots)])
         while wave or (wave := self._companions(graphs)):
@@ -162,21 +165,19 @@ class Walk:
             for digest in [digest for digest in graph.companions if digest in graph.nodes]
             for tag in graph.companions.pop(digest)
         ]
-        return self._taken([look for look in self._each(self._root, pairs) if look]) if pairs else []
+        return self._taken(self._each(self._root, pairs))
 
     # One look
 
-    def _root(self, pair: tuple[Graph, str]) -> _Look | None:
+    def _root(self, pair: tuple[Graph, str]) -> _Look:
         """Look at what a tag names, once: its digest counts from then on."""
         graph, tag = pair
         named = self._source.resolve(graph.repository, tag)
         if named is None:
-            self._report(graph, "manifest-missing", "a tag names a manifest that is not there", f":{tag}")
-            return None
-        look = self._looked(_Look(graph, named.digest, 0))
-        if look.manifest:
-            graph.nodes.setdefault(named.digest, Node(named.digest, look.manifest)).tags.append(tag)
-        return look
+            message = "a tag names a manifest that is not there"
+            fault = self._fault("manifest-missing", message, where=f"{graph.repository}:{tag}")
+            return _Look(graph, _NOTHING, 0, fault=fault)
+        return replace(self._looked(_Look(graph, named.digest, 0)), tag=tag)
 
     def _looked(self, look: _Look) -> _Look:
         graph, digest = look.graph, look.digest
@@ -211,7 +212,8 @@ class Walk:
                 graph.faults.append(look.fault)
             if manifest is None:
                 continue
-            graph.nodes.setdefault(look.digest, Node(look.digest, manifest))
+            node = graph.nodes.setdefault(look.digest, Node(look.digest, manifest))
+            node.tags += [look.tag] if look.tag else []
             for digest in [*self._children(graph, manifest), *(one.digest for one in look.referrers)]:
                 if digest not in graph.nodes and digest not in graph.missing and digest not in graph.absent:
                     wave.setdefault((graph.repository, digest), _Look(graph, digest, look.depth + 1))
@@ -235,6 +237,3 @@ class Walk:
             graph.left_out.update(others)
             return [*taken, *attested]
         return [one.digest for one in manifest.children]
-
-    def _report(self, graph: Graph, reference: str, message: str, name: str) -> None:
-        graph.faults.append(self._fault(reference, message, where=f"{graph.repository}{name}"))
