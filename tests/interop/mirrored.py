@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +23,10 @@ NAMES = ("docker.io/library/x:1", "ghcr.io/team/app:2", "git.example.org:5050/de
 MAPPING = declared.of((MIRROR,), ORIGINS)
 
 
-def fill(store: Store, mapping: Mapping = MAPPING) -> list[Reference]:
+def fill(store: Store, mapping: Mapping = MAPPING, names: Sequence[str] = NAMES) -> list[Reference]:
     """Put an image for each name where the mapping says; the second is behind an index that leaves a platform out."""
     found = []
-    for number, name in enumerate(NAMES):
+    for number, name in enumerate(names):
         original = Reference.parse(name)
         repository = mapping.place(original)
         sample = image(f"image {number}\n".encode())

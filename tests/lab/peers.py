@@ -28,7 +28,7 @@ GO_PACKAGE = (
 
 @dataclass(frozen=True)
 class Peer:
-    """A program: the module that holds it, the version, and its package."""
+    """A program: the module that holds it, the version, and its package ("" is the module's own)."""
 
     module: str
     version: str
@@ -47,6 +47,11 @@ PEERS = {
     "oras": Peer("oras.land/oras", "v1.3.3", "cmd/oras"),
     "regctl": Peer("github.com/regclient/regclient", "v0.11.7", "cmd/regctl"),
     "helm": Peer("helm.sh/helm/v3", "v3.19.0", "cmd/helm"),
+    "wharfie": Peer("github.com/rancher/wharfie", "v0.7.1", ""),  # reads registries.yaml for RKE2, and pulls by it
+    "containerd2": Peer("github.com/containerd/containerd/v2", "v2.4.2", "cmd/containerd"),
+    "dockerd2": Peer("github.com/moby/moby/v2", "v2.0.0-beta.24", "cmd/dockerd"),  # Docker 29
+    "kustomize": Peer("sigs.k8s.io/kustomize/kustomize/v5", "v5.7.1", ""),
+    "ctr2": Peer("github.com/containerd/containerd/v2", "v2.4.2", "cmd/ctr"),
 }
 
 
@@ -66,18 +71,34 @@ def peer(name: str) -> Path:
     wrapper.mkdir(parents=True)
     go = _go()
     _run(go, wrapper, "mod", "init", f"peer/{name}")
-    own = _run(go, wrapper, "list", "-m", "-f", "{{.Dir}}", f"{recipe.module}@{recipe.version}").strip()
-    if not own:
-        _run(go, wrapper, "mod", "download", f"{recipe.module}@{recipe.version}")
-        own = _run(go, wrapper, "list", "-m", "-f", "{{.Dir}}", f"{recipe.module}@{recipe.version}").strip()
-    if (Path(own) / "go.sum").is_file():  # knows some modules that the checksum database has lost
-        shutil.copyfile(Path(own) / "go.sum", wrapper / "go.sum")
+    own = _source(go, wrapper, recipe.module, recipe.version)
+    if (own / "go.sum").is_file():  # knows some modules that the checksum database has lost
+        shutil.copyfile(own / "go.sum", wrapper / "go.sum")
         (wrapper / "go.sum").chmod(0o644)
-    package = f"{recipe.module}/{recipe.package}"
+    package = f"{recipe.module}/{recipe.package}".rstrip("/")
     _run(go, wrapper, "get", f"{package}@{recipe.version}")
     _run(go, wrapper, "build", "-trimpath", "-o", f"{program}.part", package)
     Path(f"{program}.part").replace(program)
     return program
+
+
+def source(module: str, version: str) -> Path:
+    """Return the folder with a module's own files, fetched if it is not there yet. Raises PeerError."""
+    wrapper = FOLDER / "sources"
+    wrapper.mkdir(parents=True, exist_ok=True)
+    go = _go()
+    if not (wrapper / "go.mod").is_file():
+        _run(go, wrapper, "mod", "init", "peer/sources")
+    return _source(go, wrapper, module, version)
+
+
+def _source(go: Path, wrapper: Path, module: str, version: str) -> Path:
+    where = ("list", "-m", "-f", "{{.Dir}}", f"{module}@{version}")
+    folder = _run(go, wrapper, *where).strip()
+    if not folder:
+        _run(go, wrapper, "mod", "download", f"{module}@{version}")
+        folder = _run(go, wrapper, *where).strip()
+    return Path(folder)
 
 
 def _go() -> Path:

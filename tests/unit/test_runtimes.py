@@ -107,8 +107,31 @@ def test_k3s_and_rke2_ask_no_default_endpoint_and_have_an_entry_for_all_others(r
     settings = yaml.safe_load(files[f"etc/rancher/{runtime}/config.yaml.d/dryport-mirror.yaml"])
     assert settings == {"disable-default-registry-endpoint": True}
     mirrors = yaml.safe_load(files[f"etc/rancher/{runtime}/registries.yaml"])["mirrors"]
-    assert mirrors["*"]["endpoint"] == ["https://one.example:5000/v2/_not-mirrored"]
+    assert mirrors["*"] == {"endpoint": ["https://one.example:5000/v2/_not-mirrored"]}
     assert set(mirrors) == {*MAPPING.hosts, *OURS, "*"}
+
+
+@pytest.mark.parametrize(
+    ("mirrors", "place", "rewrite"),
+    [
+        (("a.example", "b.example"), None, {"^(.*)$": "docker.io/$1"}),
+        (("a.example/hub", "b.example/hub"), None, {"^(.*)$": "hub/docker.io/$1"}),
+        (("a.example/hub",), "", {"^(.*)$": "hub/$1"}),
+        (("a.example",), "", None),
+    ],
+)
+def test_k3s_rewrites_a_name_once(mirrors: tuple[str, ...], place: str | None, rewrite: dict[str, str] | None) -> None:
+    origin = "docker.io" if place is None else f"docker.io={place}"
+    files = texts(configuration("k3s", declared.of(mirrors, (origin,)), ACCESS))
+    entry = yaml.safe_load(files["etc/rancher/k3s/registries.yaml"])["mirrors"]["docker.io"]
+    assert entry["endpoint"] == [f"https://{one.partition('/')[0]}" for one in mirrors]
+    assert entry.get("rewrite") == rewrite
+
+
+def test_k3s_refuses_mirrors_with_different_base_paths() -> None:
+    with pytest.raises(UsageError) as caught:
+        configuration("k3s", declared.of(("a.example/hub", "b.example"), ("docker.io",)), ACCESS)
+    assert caught.value.reference == "runtime-one-base"
 
 
 @pytest.mark.parametrize("runtime", ["podman", "crio"])
@@ -127,24 +150,32 @@ def test_registries_conf_blocks_every_origin_and_searches_nowhere(runtime: str, 
     assert all(entries[f"*.{domain}"]["blocked"] for domain in DOMAINS)
 
 
-def test_docker_is_fenced_and_told_what_it_cannot_mirror() -> None:
+def test_docker_is_fenced_and_told_what_an_old_one_cannot_mirror() -> None:
     found = made("docker")
     files = texts(found)
-    assert json.loads(files["etc/docker/daemon.json"])["registry-mirrors"] == [
-        "https://one.example:5000",
-        "https://two.example:5000",
-    ]
+    assert "etc/docker/daemon.json" not in files, "this mirror's root is not Docker Hub"
+    assert tomllib.loads(files["etc/docker/certs.d/ghcr.io/hosts.toml"])["host"]
     fence = files["etc/systemd/system/docker.service.d/dryport-mirror.conf"]
     assert '"HTTPS_PROXY=http://127.0.0.1:9"' in fence
     assert '"NO_PROXY=127.0.0.1,localhost,one.example:5000,two.example:5000,registry.corp.example"' in fence
     assert "  ghcr.io/... is one.example:5000/ghcr.io/..." in found.notes
 
 
-@pytest.mark.parametrize(("mirror", "origin"), [("one.example:5000/hub", "docker.io"), ("one.example:5000", "ghcr.io")])
-def test_docker_without_docker_hub_or_below_a_base_path_is_refused(mirror: str, origin: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        configuration("docker", declared.of((mirror,), (origin,)), Access())
-    assert caught.value.reference == "docker-mirrors-one"
+@pytest.mark.parametrize(
+    ("mirrors", "origin", "expected"),
+    [
+        (("a.example", "b.example:5000"), "docker.io=", ["https://a.example", "https://b.example:5000"]),
+        (("a.example/hub", "b.example"), "docker.io=", ["https://b.example"]),
+        (("a.example",), "docker.io", None),
+        (("a.example",), "ghcr.io=", None),
+    ],
+)
+def test_a_docker_of_the_old_kind_gets_mirrors_that_are_docker_hub_alone(
+    mirrors: tuple[str, ...], origin: str, expected: list[str] | None
+) -> None:
+    files = texts(configuration("docker", declared.of(mirrors, (origin,)), Access()))
+    daemon = json.loads(files.get("etc/docker/daemon.json", "{}"))
+    assert daemon.get("registry-mirrors") == expected
 
 
 def test_openshift_never_contacts_a_source() -> None:
@@ -156,7 +187,7 @@ def test_openshift_never_contacts_a_source() -> None:
         assert {entry["mirrorSourcePolicy"] for entry in entries} == {"NeverContactSource"}
 
 
-@pytest.mark.parametrize("runtime", ["containerd", "k3s", "rke2"])
+@pytest.mark.parametrize("runtime", ["containerd", "k3s", "rke2", "docker"])
 def test_a_runtime_that_maps_hosts_refuses_a_part_of_one(runtime: str) -> None:
     with pytest.raises(UsageError) as caught:
         configuration(runtime, PARTS, Access())

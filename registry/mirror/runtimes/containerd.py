@@ -39,6 +39,11 @@ def containerd(mapping: Mapping, access: Access) -> Configuration:
     Raises UsageError for a mapping that tells parts of a registry apart.
     """
     require_whole_hosts("containerd", mapping)
+    return Configuration(host_folders(mapping, access, CERTS), NOTES)
+
+
+def host_folders(mapping: Mapping, access: Access, certs: str) -> list[NodeFile]:
+    """Return the files below `certs`, the folder with a folder for each registry."""
     wanted: dict[str, str] = {}
     for rule in mapping.rules:
         wanted[rule.host] = _hosts([api_url(mirror, rule.place) for mirror in mapping.mirrors], access)
@@ -50,12 +55,12 @@ def containerd(mapping: Mapping, access: Access) -> Configuration:
     wanted["_default"] = _hosts([api_url(mapping.mirrors[0], NOWHERE)], access)
     secret = access.login is not None
     files = [
-        NodeFile(f"{CERTS}/{host}/hosts.toml", text, is_secret=secret and host not in mapping.direct)
+        NodeFile(f"{certs}/{host}/hosts.toml", text, is_secret=secret and host not in mapping.direct)
         for host, text in wanted.items()
     ]
     if access.ca:
-        files.append(NodeFile(f"{CERTS}/mirror-ca.crt", access.ca))
-    return Configuration(files, NOTES)
+        files.append(NodeFile(f"{certs}/mirror-ca.crt", access.ca))
+    return files
 
 
 def _hosts(urls: Sequence[str], access: Access, *, pushes: bool = False) -> str:

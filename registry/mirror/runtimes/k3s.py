@@ -2,11 +2,13 @@
 
 * The upstream stays the last resort unless `disable-default-registry-endpoint` is set, and that counts only for
   registries with an entry: hence the `*`, which leads to a name at the mirror that cannot exist.
-* An endpoint's path stands for `/v2`. Rewrites would do the same, but their order is not defined.
+* A path in an endpoint stands for `/v2`, and RKE2 asks there whether it is a registry, which nobody answers: hence
+  rewrites, which hold for all endpoints. Of several the order is not defined: there is never more than one.
 """
 
 from __future__ import annotations
 
+from registry.errors import UsageError
 from registry.mirror.mapping import Mapping
 from registry.mirror.runtimes.containerd import NOWHERE
 from registry.mirror.runtimes.files import (
@@ -36,12 +38,17 @@ def rke2(mapping: Mapping, access: Access) -> Configuration:
 
 def _configuration(name: str, mapping: Mapping, access: Access, notes: tuple[str, ...]) -> Configuration:
     require_whole_hosts(name, mapping)
+    base = _base(name, mapping)
     folder = f"etc/rancher/{name}"
-    mirrors = {rule.host: [api_url(one, rule.place) for one in mapping.mirrors] for rule in mapping.rules}
-    mirrors |= {one.host: [f"https://{one.host}"] for one in mapping.mirrors}
-    mirrors |= {host: [f"https://{host}"] for host in mapping.direct}
-    mirrors["*"] = [api_url(mapping.mirrors[0], NOWHERE)]
-    value: dict[str, object] = {"mirrors": {host: {"endpoint": urls} for host, urls in mirrors.items()}}
+    endpoints = [f"https://{one.host}" for one in mapping.mirrors]
+    mirrors: dict[str, dict[str, object]] = {}
+    for rule in mapping.rules:
+        place = "/".join(part for part in (base, rule.place) if part)
+        mirrors[rule.host] = {"endpoint": endpoints} | ({"rewrite": {"^(.*)$": f"{place}/$1"}} if place else {})
+    for host in (*(one.host for one in mapping.mirrors), *mapping.direct):
+        mirrors[host] = {"endpoint": [f"https://{host}"]}
+    mirrors["*"] = {"endpoint": [api_url(mapping.mirrors[0], NOWHERE)]}
+    value: dict[str, object] = {"mirrors": mirrors}
     settings: dict[str, object] = {}
     if access.login:
         settings["auth"] = {"username": access.login.user, "password": access.login.password}
@@ -65,3 +72,15 @@ def _configuration(name: str, mapping: Mapping, access: Access, notes: tuple[str
             *notes,
         ),
     )
+
+
+def _base(name: str, mapping: Mapping) -> str:
+    bases = {mirror.base for mirror in mapping.mirrors}
+    if len(bases) > 1:
+        raise UsageError(
+            "runtime-one-base",
+            f"{name} rewrites a name once for all mirrors, so their base paths must be the same",
+            seen=", ".join(str(mirror) for mirror in mapping.mirrors),
+            hint="give these nodes the mirrors of one base path alone",
+        )
+    return bases.pop()
