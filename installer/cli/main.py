@@ -23,6 +23,7 @@ GROUPS = {
     "bundle": ("installer.cli.bundle", "Lock, build, sign, verify and inspect bundles."),
     "registry": ("installer.cli.registry", "Serve, fill and look into a registry."),
     "pack": ("installer.cli.pack", "List the add-on packs of a registry."),
+    "mirror": ("installer.cli.mirror", "Look at what a registry can do before it is filled."),
     "site": ("installer.cli.site", "Declare a site, trust a root, enrol and check its hosts."),
     "plan": ("installer.cli.lifecycle", "Show and save what apply would do."),
     "apply": ("installer.cli.lifecycle", "Execute a saved plan."),

@@ -85,7 +85,7 @@ def artifact(layers: Sequence[bytes], subject: Descriptor | None = None) -> Spec
 
 def _image(content: bytes, media_type: str, config_type: str, layer_type: str) -> Specimen:
     archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
+    with tarfile.TarFile(fileobj=archive, mode="w") as tar:
         member = tarfile.TarInfo("probe")
         member.size = len(content)
         tar.addfile(member, io.BytesIO(content))
