@@ -56,7 +56,8 @@ def uploads_begin(trial: Trial) -> None:
         trial.note("least-chunk", int(least[:12]), f"OCI-Chunk-Min-Length: {least[:12]}")
     reply = trial.ask("DELETE", location)
     gone = trial.ask("GET", location)
-    trial.note("cancels-uploads", is_good(reply) and gone.status == 404, reply)  # noqa: PLR2004
+    evidence = f"DELETE gave {words(reply)}, and the upload then {words(gone)}"
+    trial.note("cancels-uploads", is_good(reply) and not is_good(gone), evidence)
     deep, reply = trial.begin(f"{trial.repository}/a/b/c/d")
     trial.note("nested-names", deep is not None, reply)
     if deep:

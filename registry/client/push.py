@@ -172,7 +172,7 @@ class RemoteTarget:
             "PUT",
             path,
             scope=_both(repository),
-            answers={200, 201, 202, 204, *range(404, 423)} - {408, 421},
+            answers={200, 201, 202, 204, 400, *range(404, 423)} - {408, 421},
             headers={"Content-Type": media_type},
             body=Whole(data),
         )

@@ -10,6 +10,7 @@ from registry.client.capabilities import NAMES, Finding, Value
 from registry.client.outgoing import Whole
 from registry.client.transport import Transport
 from registry.oci.digest import Digest
+from registry.oci.manifest import INDEXES, MANIFESTS
 
 SMALL = 64 << 10
 """The size of a blob that is tried, in bytes."""
@@ -47,6 +48,8 @@ class Trial:
     ) -> Reply:
         """Return the reply to any request, whatever its status."""
         typed = {"Content-Type": "application/octet-stream"} if body else {}
+        if method in {"GET", "HEAD"} and "/manifests/" in target:
+            typed["Accept"] = ", ".join(sorted(MANIFESTS | INDEXES))  # distribution shows OCI's to none but who asks
         scope = self.scope(repository, deletes=method == "DELETE") if target != "/v2/" else ""
         return self.transport.request(
             method, target, scope=scope, answers=ANY, headers={**typed, **(headers or {})}, body=body
