@@ -1,4 +1,4 @@
-"""`dryport mirror`: what stands in for the registries of the world on an isolated site."""
+"""`dryport mirror`: content carried from one place to another, and what stands in for the registries of the world."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import click
 
 from installer.cli.mirror_config import config
 from installer.cli.mirror_copy import VERBS
+from installer.cli.mirror_probe import probe
 from installer.cli.render import Verbs
 
 
@@ -14,5 +15,5 @@ def mirror() -> None:
     """Carry content from one place to another, prove that it is there, and tell runtimes of the mirrors."""
 
 
-for verb in (*VERBS, config):
+for verb in (*VERBS, probe, config):
     mirror.add_command(verb)

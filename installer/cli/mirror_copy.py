@@ -10,6 +10,7 @@ import click
 from installer.cli.mirror_bundle import build_bundle
 from installer.cli.mirror_ends import Ends, what_options
 from installer.cli.places import FILE, FORMS
+from installer.cli.probing import state_folder
 from installer.cli.render import Console, amount, json_option, typed
 from registry.errors import DefinitionError, RemoteError, UsageError
 
@@ -20,13 +21,6 @@ if TYPE_CHECKING:
     from registry.mirror.report import CopyReport
 
 NAMED = 20
-
-
-def state_folder() -> Path:
-    """Return where journals lie, unless a command names a file: below the user's state folder (XDG)."""
-    import os  # noqa: PLC0415 - the environment is read here alone
-
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "dryport/mirror"
 
 
 @click.command()
@@ -143,9 +137,7 @@ def _apply(console: Console, ends: Ends, removal: Removal) -> None:
         )
     from registry.client.push import RemoteTarget  # noqa: PLC0415 - as above
 
-    transport = ends.target.logging.transport(
-        ends.target.place, ends.target.user, ends.target.password_file, ends.target.ca
-    )
+    transport = ends.target.transport()
     try:
         remote = RemoteTarget(transport)
         outcomes = [(one, _removed(remote, one)) for one in removal.tags]

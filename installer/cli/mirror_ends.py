@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from installer.cli.places import FILE, Logging, Place, Side, logging_options, side_options
+from installer.cli.connecting import host_options, side_options
+from installer.cli.places import FILE, Place, Side
 from installer.cli.trusting import trust_options
 from registry.errors import UsageError
 
 if TYPE_CHECKING:
+    from registry.client.pace import Throttle
     from registry.mirror.copy import Terms
     from registry.mirror.selection import Selection
 
@@ -23,7 +25,8 @@ def what_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add what both ends of a copy need: selection, mapping, logins and trust."""
     for option in (
         trust_options,
-        logging_options,
+        host_options,
+        click.option("--limit-rate", metavar="MB/S", type=click.FloatRange(min=0.001), help="Over all streams."),
         side_options("dst", "the registry copied to"),
         side_options("src", "the registry copied from"),
         click.option("--mirrors", "mapping", type=FILE, help="Where others' content lies there; see docs/runtimes.md."),
@@ -56,21 +59,19 @@ class Ends:
     @classmethod
     def of(cls, source: str, destination: str, options: dict[str, Any]) -> Ends:
         """Return what the options say, which are taken out. Raises UsageError."""
-        rate = options.pop("limit_rate")
-        logging = Logging(options.pop("authfiles"), options.pop("certificates"), rate * 1e6 if rate else None)
+        rate, reach = options.pop("limit_rate"), options.pop("reach")
         trust = {name: options.pop(name) for name in ("home", "first_root", "fingerprint")}
-        sides = [
-            {name: options.pop(f"{side}_{name}") for name in ("user", "password_file", "ca")} for side in ("src", "dst")
-        ]
         ends = Place.parse(source), Place.parse(destination)
         if source == destination:
             raise UsageError("ends-equal", "source and destination are the same", seen=source, hint="name two places")
+        reach = replace(reach, rate=_throttle(rate) if rate else None)
+        reaches = [
+            replace(reach, **{name: options.pop(f"{side}_{name}") for name in ("user", "password_file", "ca")})
+            for side in ("src", "dst")
+        ]
         only, platforms, alone = (options.pop(name) for name in ("only", "platforms", "no_referrers"))
         selection = _selection(only, platforms, ends[0], referrers=not alone)
-        sides[0] |= trust
-        return cls(
-            Side(ends[0], logging, **sides[0]), Side(ends[1], logging, **sides[1]), selection, options.pop("mapping")
-        )
+        return cls(Side(ends[0], reaches[0], **trust), Side(ends[1], reaches[1]), selection, options.pop("mapping"))
 
     def terms(self, streams: int | None = None) -> Terms:
         """Return how the copy goes about it. Raises UsageError, DefinitionError."""
@@ -90,6 +91,12 @@ class Ends:
         """Return this copy's file among others': named by its two ends."""
         name = hashlib.sha256(f"{self.source.place}\n{self.target.place}".encode()).hexdigest()[:16]
         return folder / f"{name}.sqlite"
+
+
+def _throttle(megabytes: float) -> Throttle:
+    from registry.client.pace import Throttle  # noqa: PLC0415 - `--help` need not wait for it
+
+    return Throttle(megabytes * 1e6)
 
 
 def _selection(only: Sequence[str], platforms: Sequence[str], place: Place, *, referrers: bool) -> Selection:

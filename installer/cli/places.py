@@ -9,19 +9,18 @@ http://127.0.0.1:PORT[/BASE]       the same without TLS, on this machine alone
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from installer.cli.connecting import read_password
+from installer.cli.connecting import Reach, host_of
 from registry.errors import UsageError
 
 if TYPE_CHECKING:
-    from registry.client.access import LoginSource
     from registry.client.transport import Transport
     from registry.content import ContentSource
     from registry.mirror.target import Target
@@ -71,7 +70,7 @@ class Place:
     @property
     def host(self) -> str:
         """The registry's host and port."""
-        return self.origin.partition("://")[2]
+        return host_of(self.origin)
 
     def below(self, name: str) -> str:
         """Return the repository below the base path."""
@@ -88,85 +87,11 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Logging:
-    """How registries are logged in to: files of docker's or podman's format, and per side a user, a CA and a folder."""
-
-    authfiles: Sequence[Path] = ()
-    certificates: Path | None = None
-    rate: float | None = None
-
-    def transport(self, place: Place, user: str | None, password_file: Path | None, ca: Path | None) -> Transport:
-        """Return the way to a registry. Raises UsageError; nothing is asked yet."""
-        from dataclasses import replace  # noqa: PLC0415 - `--help` need not wait for TLS
-
-        from registry.client.access import Access  # noqa: PLC0415
-        from registry.client.logins import Certificates  # noqa: PLC0415
-        from registry.client.pace import Pace, Throttle  # noqa: PLC0415
-        from registry.client.transport import Transport  # noqa: PLC0415
-
-        access = Access(ca=ca, login=self._login(place, user, password_file))
-        if self.certificates:
-            found = Certificates.of(self.certificates, place.host)
-            access = replace(access, ca=ca or found.ca, certificate=found.certificate, key=found.key)
-        pace = Pace(throttle=Throttle(self.rate)) if self.rate else None
-        return Transport(place.origin, access, pace=pace)
-
-    def _login(self, place: Place, user: str | None, password_file: Path | None) -> LoginSource:
-        from registry.client.access import fixed_login, nobody  # noqa: PLC0415 - as above
-        from registry.client.logins import Logins  # noqa: PLC0415
-
-        if (user is None) != (password_file is None):
-            raise UsageError(
-                "login-incomplete", "a user and a password file belong together", hint="give both, or none"
-            )
-        if user is not None and password_file is not None:
-            return fixed_login(user, read_password(password_file))
-        return Logins.read(self.authfiles).source(place.host, place.base) if self.authfiles else nobody
-
-
-def side_options(side: str, words: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return what adds `--SIDE-ca`, `--SIDE-user` and `--SIDE-password-file` to a command."""
-
-    def add(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in (
-            click.option(f"--{side}-password-file", type=FILE, help="File whose first line is the password."),
-            click.option(f"--{side}-user", metavar="NAME", help=f"User at {words}."),
-            click.option(f"--{side}-ca", type=FILE, help=f"The CA that vouches for {words} (PEM)."),
-        ):
-            command = option(command)
-        return command
-
-    return add
-
-
-def logging_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --authfile, --certs and --limit-rate to a command."""
-    for option in (
-        click.option("--limit-rate", metavar="MB/S", type=click.FloatRange(min=0.001), help="Bytes over all streams."),
-        click.option(
-            "--certs", "certificates", type=FOLDER, help="Folder of HOST:PORT/{ca.crt,client.cert,client.key}."
-        ),
-        click.option(
-            "--authfile",
-            "authfiles",
-            type=FILE,
-            multiple=True,
-            help="Logins as docker or podman keep them; once each.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-@dataclass(frozen=True)
 class Side:
     """One end with what opens it."""
 
     place: Place
-    logging: Logging = Logging()
-    user: str | None = None
-    password_file: Path | None = None
-    ca: Path | None = None
+    reach: Reach = field(default_factory=Reach)
     home: Path | None = None
     first_root: Path | None = None
     fingerprint: str | None = None
@@ -178,7 +103,7 @@ class Side:
         if place.is_registry:
             from registry.client.remote import RemoteRegistry  # noqa: PLC0415 - as above
 
-            with RemoteRegistry.over(self._transport()) as remote:
+            with RemoteRegistry.over(self.transport()) as remote:
                 yield remote
         elif place.kind == "bundle":
             from installer.cli.serving import open_bundle  # noqa: PLC0415
@@ -204,14 +129,13 @@ class Side:
         """Open it to copy to. Raises UsageError, SiteError."""
         place = self.place
         if place.is_registry:
-            from registry.client.push import RemoteTarget  # noqa: PLC0415 - as above
-            from registry.client.uploads import Habits  # noqa: PLC0415
+            from installer.cli.probing import found  # noqa: PLC0415 - as above
+            from registry.client.push import RemoteTarget  # noqa: PLC0415
             from registry.mirror.remote import RegistryTarget  # noqa: PLC0415
 
-            transport = self._transport()
+            transport = self.transport()
             try:
-                # What a broken request left is not counted on before it was seen: large blobs go in chunks.
-                yield RegistryTarget(RemoteTarget(transport, Habits(keeps_broken=False)))
+                yield RegistryTarget(RemoteTarget(transport, found(transport, place.base)))
             finally:
                 transport.close()
         elif place.kind == "oci":
@@ -233,8 +157,9 @@ class Side:
                 hint="dryport mirror lock SRC --out bundle.lock.json, then dryport bundle build",
             )
 
-    def _transport(self) -> Transport:
-        return self.logging.transport(self.place, self.user, self.password_file, self.ca)
+    def transport(self) -> Transport:
+        """Return the way to the registry. Raises UsageError; nothing is asked yet."""
+        return self.reach.transport(self.place.origin, self.place.base)
 
 
 def _must_be_store(folder: Path) -> None:

@@ -77,6 +77,10 @@ class Credentials:
         self._basic: str | None = None
         self._refresh: str | None = None
         self._no_post: set[str] = set()
+        self.kind = "none"
+        """How the registry asked last who is there: none, basic or bearer."""
+        self.by_post: bool | None = None
+        """Whether its realm gave a token by POST; None if that was not tried."""
         self._kept: dict[Scopes, _Kept] = {}
         self._lock = threading.Lock()
 
@@ -93,6 +97,7 @@ class Credentials:
         offered: dict[str, Challenge] = {}
         for challenge in challenges(header):
             offered.setdefault(challenge.scheme, challenge)
+        self.kind = "bearer" if "bearer" in offered else "basic" if "basic" in offered else self.kind
         if bearer := offered.get("bearer"):
             return self._renew(bearer, scopes(scope), ask, refused, is_fresh=is_fresh)
         login = self._source() if "basic" in offered else None
@@ -130,6 +135,9 @@ class Credentials:
                 status, body = ask(_get(realm, login, service, wanted))
                 if status == 200:  # noqa: PLR2004
                     self._no_post.add(realm)
+                    self.by_post = False
+            elif status == 200:  # noqa: PLR2004
+                self.by_post = True
         else:
             status, body = ask(_get(realm, login, service, wanted))
         if status != 200:  # noqa: PLR2004

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 
 from registry.client.address import redirected
 from registry.client.answer import Again, Reply
+from registry.client.capabilities import Capabilities
 from registry.client.outgoing import Outgoing, Whole
 from registry.client.transport import MISSING, Transport
 from registry.client.uploads import LOST, Habits, OnProgress, Resumable, Sent, Upload
@@ -46,10 +47,11 @@ class Recorded:
 class RemoteTarget:
     """A registry that takes content. Safe for several threads."""
 
-    def __init__(self, transport: Transport, habits: Habits | None = None, *, takes_tags: bool = False) -> None:
+    def __init__(self, transport: Transport, capabilities: Capabilities | None = None) -> None:
         self.transport = transport
-        self.habits = habits or Habits()
-        self.takes_tags = takes_tags
+        self.capabilities = capabilities
+        self.habits = capabilities.habits() if capabilities else Habits()
+        self.takes_tags = capabilities is not None and capabilities.can("tag-parameter") is True
         """Whether tags go with the manifest (`?tag=`, end-7b)."""
         self._begun: dict[tuple[str, Digest], str] = {}
         self._lock = threading.Lock()
@@ -187,7 +189,7 @@ class RemoteTarget:
             "PUT",
             path,
             scope=_both(repository),
-            answers={200, 201, 202, 204, *range(404, 423)} - {408, 421},
+            answers={200, 201, 202, 204, 400, *range(404, 423)} - {408, 421},
             headers={"Content-Type": media_type},
             body=Whole(data),
         )

@@ -164,6 +164,11 @@ class Transport:
             except (HTTPError, OSError):
                 return b""
 
+    @property
+    def login_seen(self) -> tuple[str, bool | None]:
+        """How the registry asked who is there (none, basic, bearer), and whether it gave tokens by POST."""
+        return self._credentials.kind, self._credentials.by_post
+
     def budget(self) -> Budget:
         """Return the attempts that one piece of work has here."""
         return Budget(self.limits.attempts, self.limits.first_pause, self.limits.longest_pause)

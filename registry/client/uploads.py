@@ -232,7 +232,7 @@ class Upload:
             self.is_unsure = False
             return
         reply = self._ask("GET", self.location, {*TAKEN, *UNSUPPORTED, 400, 403, 410, 416})
-        reported = _reported(reply) if reply.status in TAKEN else None
+        reported = reported_offset(reply) if reply.status in TAKEN else None
         if self.is_whole and self.sent >= LEAST_CHUNK:
             self.habits.keeps_broken = bool(reported)
         if not reported or self.habits.chunked is False:
@@ -339,7 +339,7 @@ class Upload:
         return RemoteError("upload-refused", message, where=self._where, seen=_words(reply), hint=hint)
 
 
-def _reported(reply: Reply) -> int | None:
+def reported_offset(reply: Reply) -> int | None:
     """Return how many bytes the registry says it has; None where that cannot be known."""
     exact = reply.headers.get("X-Upload-Offset", "")
     if exact.isascii() and exact.isdecimal():

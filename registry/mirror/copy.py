@@ -168,6 +168,14 @@ class _Copy:
             self.tally.add("left_out", len(graph.left_out))
             if not graph.nodes and not graph.faults and graph.repository in named:
                 self.faults.append(self.fault("repository-missing", "nothing by this name", where=graph.repository))
+        if unfit := self.target.check_fitness(graphs):
+            raise RemoteError(
+                "target-unfit",
+                f"the target does not take {len(unfit)} thing(s) of this; nothing was sent",
+                where=str(self.target),
+                findings=unfit,
+                hint="dryport mirror probe shows what it takes",
+            )
         with _told(self.target):
             blobs = self._blobs(graphs)
             missing = [

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from registry.content import Content, ContentSource
-from registry.errors import MediaError, SiteError
+from registry.errors import DryportError, MediaError, SiteError
+from registry.mirror.graph import Graph
 from registry.mirror.space import check_free
 from registry.mirror.target import Moved, Passage
 from registry.oci import strictjson
@@ -180,6 +181,10 @@ class LayoutTarget:
         """Note tags for the index."""
         for tag in tags:
             self._note(Entry(repository, tag, replace(manifest.descriptor, digest=digest, annotations={})))
+
+    def check_fitness(self, graphs: Iterable[Graph]) -> Sequence[DryportError]:  # noqa: ARG002
+        """It takes everything."""
+        return ()
 
     def check_room(self, sizes: Iterable[int], contents: Iterable[Content | None]) -> None:  # noqa: ARG002
         """Raise SiteError if the folder's disk is too small."""

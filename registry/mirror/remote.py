@@ -12,7 +12,9 @@ from collections.abc import Iterable, Sequence
 from registry.client.push import RemoteTarget
 from registry.client.remote import RemoteRegistry
 from registry.content import Content, ContentSource
-from registry.errors import RemoteError
+from registry.errors import DryportError, RemoteError
+from registry.mirror.fitness import unfit
+from registry.mirror.graph import Graph
 from registry.mirror.target import Moved, Passage
 from registry.oci import strictjson
 from registry.oci.descriptor import Descriptor
@@ -27,11 +29,12 @@ class RegistryTarget:
 
     known: ContentSource | None = None
 
-    def __init__(self, remote: RemoteTarget, *, finds_mounts: bool = False) -> None:
+    def __init__(self, remote: RemoteTarget) -> None:
         self._remote = remote
         self._reader = RemoteRegistry.over(remote.transport)
-        self._finds_mounts = finds_mounts
-        """Whether a mount needs no repository to mount from."""
+        self._can = remote.capabilities
+        # What a broken request left is not counted on before that was seen: large blobs go in chunks then.
+        self._remote.habits.keeps_broken = bool(self._remote.habits.keeps_broken)
         self._unlisted: dict[tuple[str, Digest], list[Descriptor]] = {}
         self._lock = threading.Lock()
 
@@ -44,7 +47,7 @@ class RegistryTarget:
 
     def share(self, repository: str, descriptor: Descriptor, holder: str | None) -> bool:
         """Mount a blob."""
-        if holder is None and not self._finds_mounts:
+        if holder is None and not (self._can and self._can.can("anonymous-mount")):
             return False
         return holder != repository and self._remote.mount(repository, descriptor.digest, holder)
 
@@ -72,6 +75,10 @@ class RegistryTarget:
     def tag(self, repository: str, manifest: Manifest, digest: Digest, tags: Sequence[str]) -> None:
         """Put tags."""
         self._remote.put_tags(repository, manifest.data, manifest.media_type, digest, tags)
+
+    def check_fitness(self, graphs: Iterable[Graph]) -> Sequence[DryportError]:
+        """Return what the probe saw refused."""
+        return unfit(graphs, self._can) if self._can else ()
 
     def check_room(self, sizes: Iterable[int], contents: Iterable[Content | None]) -> None:
         """The API does not tell; a registry that is full refuses, and says so."""

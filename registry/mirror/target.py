@@ -12,6 +12,8 @@ from typing import Protocol
 
 from registry.client.uploads import Resumable
 from registry.content import Content, ContentSource
+from registry.errors import DryportError
+from registry.mirror.graph import Graph
 from registry.mirror.space import check_space
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
@@ -73,6 +75,10 @@ class Target(Protocol):
         """Let tags name a manifest that was recorded."""
         ...
 
+    def check_fitness(self, graphs: Iterable[Graph]) -> Sequence[DryportError]:
+        """Return an error for each thing that it is known not to take; then nothing is sent."""
+        ...
+
     def check_room(self, sizes: Iterable[int], contents: Iterable[Content | None]) -> None:
         """Raise SiteError if blobs of these sizes do not fit, as far as that can be known."""
         ...
@@ -119,6 +125,10 @@ class StoreTarget:
     def tag(self, repository: str, manifest: Manifest, digest: Digest, tags: Sequence[str]) -> None:
         """Let tags name a manifest."""
         self._store.put_manifest(repository, manifest.data, manifest.media_type, tags, digest=digest)
+
+    def check_fitness(self, graphs: Iterable[Graph]) -> Sequence[DryportError]:  # noqa: ARG002
+        """It takes everything."""
+        return ()
 
     def check_room(self, sizes: Iterable[int], contents: Iterable[Content | None]) -> None:
         """Raise SiteError if the store's disk is too small."""

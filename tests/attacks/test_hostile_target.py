@@ -38,7 +38,6 @@ QUICK = Limits(
     first_pause=0.01,
     longest_pause=0.02,
 )
-CHUNKED = Habits(monolithic=False, chunk=MIB)
 Serve = Callable[..., RemoteTarget]
 
 
@@ -52,7 +51,8 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
         server = ScriptedServer(identity, registry).__enter__()
         transport = Transport(server.url, Access(ca=authority.ca, login=fixed_login("push", "secret")), QUICK, Pace())
         running.extend([transport, server])
-        target = RemoteTarget(transport, habits)
+        target = RemoteTarget(transport)
+        target.habits = habits or Habits()
         target.server = server  # type: ignore[attr-defined]
         return target
 

@@ -152,7 +152,8 @@ def test_another_process_goes_on_inside_the_blob(target: RemoteTarget, store: St
     with pytest.raises(KeyboardInterrupt):
         target.put_blob(NAME, LAYER, Dies(BLOB), on_progress=lambda _, state: states.append(state))
     state = Resumable.from_json(states[-1].as_json())
-    again = RemoteTarget(target.transport, Habits(chunk=1_000_000))
+    again = RemoteTarget(target.transport)
+    again.habits = Habits(chunk=1_000_000)
     sent = again.put_blob(NAME, LAYER, InMemory(BLOB), session=state)
     assert sent.bytes_sent <= len(BLOB) - 3_000_000 + 1_000_000  # one chunk more if the first try came too early
     assert (sent.sessions, sent.is_proven) == (0, True)

@@ -17,6 +17,7 @@ from bundles.archive.reader import read_head
 from bundles.archive.writer import sign_in_place
 from bundles.trust.roles import Statement, sign_release
 from bundles.trust.verify import fingerprint
+from installer.cli.connecting import Reach
 from installer.cli.mirror_bundle import build_bundle
 from installer.cli.mirror_ends import Ends
 from installer.cli.places import Place, Side
@@ -58,7 +59,7 @@ class Yard:
             return Side(Place.parse(f"bundle:{self.folder / name}.tar"), first_root=root, fingerprint=mark)
         place = Place.parse(f"http://127.0.0.1:{self.running[kind].port}/{name}")
         login = {"user": "bench", "password_file": self.folder / "password"} if kind == "dryport" else {}
-        return Side(place, **login)
+        return Side(place, Reach(**login))
 
     def copy(self, source: Side, target: Side) -> int:
         """Copy everything, and return how many bytes went."""
