@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from registry.mirror.report import CopyReport
 
 NAMED = 20
+PLAN_AGAIN = "plan again: dryport mirror delete SRC DST --plan FILE"
 
 
 @click.command()
 @what_options
-@click.option("--streams", type=click.IntRange(1, 64), help="Blobs on their way at once.  [default: 8]")
+@click.option("--streams", type=click.IntRange(1, 64), metavar="N", help="Blobs on their way at once.  [default: 8]")
 @click.option("--journal", "journal_file", type=FILE, help="Where a killed copy goes on from.")
 @click.option("--report", "report_file", type=FILE, help="Write the report there too, as JSON.")
 @click.option("--product", metavar="NAME", help="What a bundle as DST is called.")
@@ -43,11 +44,13 @@ def copy(
     as_json: bool,
     **options: Any,  # noqa: ANN401 - those of Ends
 ) -> None:
-    """Copy content from SRC to DST, byte for byte: bundle:FILE, oci:FOLDER, store:FOLDER or https://HOST[/BASE].
+    """Copy content from SRC to DST, byte for byte.
+
+    Both are bundle:FILE, oci:FOLDER, store:FOLDER or https://HOST[:PORT][/BASE].
 
     \b
     dryport mirror copy bundle:plane.tar https://registry.site.example/hub
-        --root 1.root.json --fingerprint sha256:... --authfile auth.json --dst-ca ca.pem
+        --root 1.root.json --fingerprint sha256:... --dst-ca ca.pem
 
     What is there already is not sent again; a killed copy goes on, also inside blobs.
     """  # noqa: D301 - click reads the \b
@@ -77,7 +80,7 @@ def copy(
 @what_options
 @json_option
 def verify(*, source: str, destination: str, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - those of Ends
-    """Ask DST for all that SRC has: every manifest, tag and blob by digest and size. Nothing is changed."""
+    """Ask DST for all that SRC has. Every manifest, tag and blob is asked for by digest and size."""
     from registry.mirror.compare import compare  # noqa: PLC0415 - as above
 
     console = Console(as_json=as_json)
@@ -102,7 +105,7 @@ def delete(
     as_json: bool,
     **options: Any,  # noqa: ANN401
 ) -> None:
-    """Remove tags at the registry DST that SRC no longer has: first --plan FILE; when it was read, --apply FILE."""
+    """Remove tags at DST that SRC no longer has. First --plan FILE; when it was read, --apply FILE."""
     from registry.mirror.removal import Removal, surplus  # noqa: PLC0415 - as above
 
     console = Console(as_json=as_json)
@@ -148,8 +151,10 @@ def _apply(console: Console, ends: Ends, removal: Removal) -> None:
     refusal = RemoteError(
         "tags-moved",
         f"{len(moved)} tag(s) name something else since the plan, and were left alone",
-        findings=[RemoteError("tag-moved", "names another manifest now", where=str(one)) for one in moved],
-        hint="plan again: dryport mirror delete SRC DST --plan FILE",
+        findings=[
+            RemoteError("tag-moved", "names another manifest now", where=str(one), hint=PLAN_AGAIN) for one in moved
+        ],
+        hint=PLAN_AGAIN,
     )
     lines = [f"  {one}: {outcome}" for one, outcome in outcomes]
     console.verdict("MirrorRemoved", value, "\n".join([f"{len(outcomes)} tag(s)", *lines]), refusal if moved else None)
