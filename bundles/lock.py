@@ -71,7 +71,16 @@ class AptPackage(Frozen):
     """Below the server's address for the suites, as in the package list's Filename."""
 
 
-Origin = Annotated[Inline | LayoutBlob | FolderArchive | LocalFile | AptPackage, Field(discriminator="kind")]
+class SourceBlob(Frozen):
+    """A blob of a repository at the source of a mirror, which whoever builds has open."""
+
+    kind: Literal["source"] = "source"
+    repository: str
+
+
+Origin = Annotated[
+    Inline | LayoutBlob | FolderArchive | LocalFile | AptPackage | SourceBlob, Field(discriminator="kind")
+]
 
 
 class LockedBlob(Frozen):
@@ -96,10 +105,10 @@ class LockedArtifact(Frozen):
     """Something with a name: its root manifest, and everything reachable from it.
 
     `ref` is the full original reference of an image; packs are `spectro-packs/archive/<name>:<version>`; what dryport
-    makes itself is `dryport/<kind>/<name>:<version>`.
+    makes itself is `dryport/<kind>/<name>:<version>`; content of a mirror has the place that it has there.
     """
 
-    kind: Literal["image", "pack", "playbooks", "kit", "apt", "file", "lock"]
+    kind: Literal["image", "pack", "playbooks", "kit", "apt", "file", "lock", "content"]
     ref: str
     root: LockedBlob
     manifests: list[LockedBlob] = []

@@ -43,7 +43,7 @@ class Extent:
 
 @runtime_checkable
 class Located(Protocol):
-    """A content that lies in one piece in a file, so that a store on the same file system can share its disk.
+    """A content that lies in one piece in a file: a store beside it can share its disk, the system can send from it.
 
     Nobody has checked what lies there: whoever takes it checks what they got.
     """

@@ -95,6 +95,8 @@ def served_name(kind: str, ref: str) -> tuple[str, str | None]:
     if kind == "image":
         reference = Reference.parse(ref)
         return reference.served_at, reference.tag
+    if kind == "content" and "@" in ref:
+        return repository_name(ref.partition("@")[0]), None
     repository, _, tag = ref.partition(":")
     return repository_name(repository), tag_name(tag)
 

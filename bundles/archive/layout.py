@@ -210,7 +210,7 @@ def _descriptor(artifact: LockedArtifact) -> dict[str, object]:
         "size": artifact.root.size,
         "annotations": {REF_NAME: artifact.ref, KIND: artifact.kind, **title},
     }
-    if artifact.kind not in ("image", "pack"):
+    if artifact.kind not in ("image", "pack", "content"):
         value["artifactType"] = f"application/vnd.dryport.{artifact.kind}.v1"
     return value
 

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
-from bundles.lock import AptPackage, FolderArchive, Inline, LayoutBlob, LocalFile, LockedBlob
+from bundles.lock import AptPackage, FolderArchive, Inline, LayoutBlob, LocalFile, LockedBlob, SourceBlob
 from bundles.sources.apt.download import Downloads
 from bundles.sources.images import Layout
 from bundles.sources.inputs import Inputs, spelled
@@ -52,6 +52,13 @@ class Fetcher:
                 return _file(self._inputs.file(location), blob)
             case AptPackage() as package:
                 return self._downloads.blocks(package, blob)
+            case SourceBlob(repository=name):
+                raise DefinitionError(
+                    "source-missing",
+                    "this lock was made by a mirror, and its blobs come from there",
+                    where=f"{name}@{blob.digest}",
+                    hint="dryport mirror copy SRC bundle:FILE",
+                )
 
 
 def described(blob: LockedBlob) -> str:
@@ -67,6 +74,8 @@ def described(blob: LockedBlob) -> str:
             return f"file {spelled(location)}"
         case AptPackage(package=name, version=version):
             return f"package {name} {version}"
+        case SourceBlob(repository=name):
+            return f"{blob.digest} of {name}"
 
 
 def _file(path: Path, blob: LockedBlob) -> Iterator[bytes]:

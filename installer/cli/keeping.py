@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from installer.cli.connecting import connect, connection_options
+from installer.cli.connecting import Reach, connection_options
 from installer.cli.render import Console, amount, json_option
 from installer.cli.trusting import trust_options
 from registry.errors import MediaError, SiteError
@@ -87,9 +87,7 @@ def scrub(
     bundle: Path | None,
     url: str | None,
     look_only: bool,
-    ca: Path | None,
-    user: str | None,
-    password_file: Path | None,
+    reach: Reach,
     home: Path | None,
     first_root: Path | None,
     fingerprint: str | None,
@@ -108,7 +106,7 @@ def scrub(
             stack.callback(verified.close)
             sources.append(verified.content())
         if url:
-            sources.append(stack.enter_context(connect(url, ca, user, password_file)))
+            sources.append(stack.enter_context(reach.registry(url)))
         seen = run(stack.enter_context(_opened(folder)), sources, console, repair=not look_only)
     if seen.lost:
         raise SiteError(

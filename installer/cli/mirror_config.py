@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from installer.cli.connecting import connection_options, read_password
+from installer.cli.connecting import login_options, read_password
 from installer.cli.proving import Proof, proof_options, show_proof
 from installer.cli.render import Console, json_option, typed
 from installer.cli.trusting import trust_options
@@ -39,7 +39,7 @@ PLACES = "HOST[:PORT][/BASE]"
 @click.option("--manifests", multiple=True, type=FILE, help="Manifests whose sources flux or argocd reads; once each.")
 @click.option("--out", type=FOLDER, help="Folder for the files: they lie in it as below a node's root.")
 @click.option("--dry-run", is_flag=True, help="Print the files, without the password, and write nothing.")
-@connection_options
+@login_options
 @proof_options
 @trust_options
 @json_option

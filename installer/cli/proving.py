@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from installer.cli.connecting import connect
+from installer.cli.connecting import Reach
 from installer.cli.render import Console
 from registry.errors import HostError, UsageError
 
@@ -152,10 +152,8 @@ def _images(proof: Proof, mapping: Mapping, stack: ExitStack) -> Sequence[Refere
     from installer.cli.serving import open_bundle  # noqa: PLC0415 - as above
     from installer.flows import wanted  # noqa: PLC0415
 
-    remotes = [
-        (one, stack.enter_context(connect(f"https://{one.host}", proof.ca, proof.user, proof.password_file)))
-        for one in mapping.mirrors
-    ]
+    reach = Reach(ca=proof.ca, user=proof.user, password_file=proof.password_file)
+    remotes = [(one, stack.enter_context(reach.registry(f"https://{one.host}"))) for one in mapping.mirrors]
     if proof.images == EVERYTHING:
         return wanted.distinct(wanted.held(mapping, *remotes[0]))
     path = Path(proof.images or "")

@@ -11,7 +11,7 @@ import click
 
 from installer.cli import keeping
 from installer.cli.access import audit, token
-from installer.cli.connecting import connect, connection_options
+from installer.cli.connecting import Reach, connection_options
 from installer.cli.render import Console, Verbs, amount, json_option
 from installer.cli.trusting import trust_options
 from installer.cli.users import user as users_group
@@ -134,9 +134,7 @@ def import_(
     source: str,
     folder: Path,
     repositories: tuple[str, ...],
-    ca: Path | None,
-    user: str | None,
-    password_file: Path | None,
+    reach: Reach,
     home: Path | None,
     first_root: Path | None,
     fingerprint: str | None,
@@ -148,26 +146,28 @@ def import_(
     """
     from installer.cli.serving import open_bundle, take_in  # noqa: PLC0415 - as above
     from registry.mirror.copy import copy  # noqa: PLC0415
+    from registry.mirror.selection import Selection  # noqa: PLC0415
+    from registry.mirror.target import StoreTarget  # noqa: PLC0415
     from registry.store.store import Store  # noqa: PLC0415
 
     console = Console(as_json=as_json)
-    is_remote, trust, login = "://" in source, (home, first_root, fingerprint), (ca, user, password_file)
-    if any(trust if is_remote else login):
+    is_remote, trust = "://" in source, (home, first_root, fingerprint)
+    if any(trust) if is_remote else reach.is_given:
         raise UsageError(
             "options-mixed",
-            "--ca, --user and --password-file are for a registry; --home, --root and --fingerprint are for a bundle",
+            "--home, --root and --fingerprint are for a bundle; --ca, --user and their like are for a registry",
             where=source,
             hint="leave out those that do not belong to this source",
         )
     with Store.open(folder) as store:
         if is_remote:
-            with connect(source, ca, user, password_file) as remote:
-                report = copy(remote, store, console, repositories=repositories)
+            with reach.registry(source) as remote:
+                report = copy(remote, StoreTarget(store), console, selection=Selection.of(repositories))
         else:
             verified = open_bundle(Path(source), home, first_root, fingerprint)
             try:
                 take_in(verified, home)
-                report = copy(verified.content(), store, console, repositories=repositories)
+                report = copy(verified.content(), StoreTarget(store), console, selection=Selection.of(repositories))
             finally:
                 verified.close()
     console.result(

@@ -1,10 +1,11 @@
 """How a registry is told who asks: Basic, or the Docker token flow. Credentials stay home.
 
-* A password goes to the registry it was given for, and to a token realm of the same scheme, host and port only.
-  Peers sent it wherever the challenge pointed (distribution commit f215e513d, CVE-2026-12566 in BBOT).
-* Tokens are kept for each scope apart, asked for narrowly, and renewed when they are about to expire.
+* A password goes to the registry it was given for, and to a token realm on the same origin or on one that was allowed
+  by name. Peers sent it wherever the challenge pointed (distribution commit f215e513d, CVE-2026-12566 in BBOT).
+* Tokens are kept for each set of scopes apart, asked for narrowly, and renewed when they are about to expire.
+* With a secret a token is asked for by POST (OAuth2); where a realm has no such thing, by GET with Basic.
 
-Grammar of challenges: RFC 9110, 11.6.1; the token flow is Docker's "Token Authentication Specification".
+The token flow is Docker's "Token Authentication Specification", and its OAuth2 form.
 """
 
 from __future__ import annotations
@@ -13,116 +14,183 @@ import base64
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
 
+from registry.client.access import Login, LoginSource
+from registry.client.address import origin_of
+from registry.client.challenges import Challenge, challenges
 from registry.errors import RemoteError
 from registry.oci import strictjson
 
-HEADER_BYTES = 16 << 10
 TOKEN_BYTES = 64 << 10
 DEFAULT_SECONDS = 60.0  # the specification's, where `expires_in` is missing
-_SCHEME = re.compile(r"[\s,]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s+(?!=)|\s*$|\s*,)")
-_PARAMETER = re.compile(r"[\s,]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,\"]+))")
+CLIENT = "dryport"
+SCOPES = 100
+_POST_UNKNOWN = frozenset({400, 401, 404, 405})  # Harbor answers 405 (#23799)
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
+_SCOPE = re.compile(r"[\x21-\x7e]{1,1000}")
 
-Ask = Callable[[str, Mapping[str, str]], bytes]
-"""Gets a path of the registry's own host with headers; never follows a redirect."""
+Scopes = frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Challenge:
-    """One way to authenticate that a server offers."""
+class TokenRequest:
+    """What is asked of a realm; sent to this URL alone, never redirected."""
 
-    scheme: str
-    parameters: Mapping[str, str]
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    form: bytes | None = field(default=None, repr=False)
 
 
-def challenges(header: str) -> Sequence[Challenge]:
-    """Return the challenges in `WWW-Authenticate`; what cannot be read ends the list."""
-    found: list[Challenge] = []
-    place = 0
-    header = header[:HEADER_BYTES]
-    while place < len(header):
-        parameter = _PARAMETER.match(header, place) if found else None
-        if parameter:
-            name, quoted, plain = parameter.groups()
-            value = plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
-            found[-1] = Challenge(found[-1].scheme, {**found[-1].parameters, name.lower(): value})
-            place = parameter.end()
-        elif scheme := _SCHEME.match(header, place):
-            found.append(Challenge(scheme[1].lower(), {}))
-            place = scheme.end()
-        else:
-            break
-    return found
+Ask = Callable[[TokenRequest], tuple[int, bytes]]
+"""Sends a token request (by POST if it has a form) and returns status and body."""
+
+
+def scopes(text: str) -> Scopes:
+    """Return the scopes in a text that parts them by spaces."""
+    return frozenset(text.split())
+
+
+@dataclass
+class _Kept:
+    """The token for one set of scopes; the lock lets one thread alone ask for it."""
+
+    token: str = ""
+    until: float = 0.0
+    asked: Scopes = frozenset()
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def header(self) -> str | None:
+        return f"Bearer {self.token}" if self.token and time.monotonic() < self.until else None
 
 
 class Credentials:
     """What one registry was told, and the tokens it gave. Safe for several threads."""
 
-    def __init__(self, origin: str, user: str | None, password: str | None) -> None:
+    def __init__(self, origin: str, source: LoginSource, realms: Iterable[str] = ()) -> None:
         self._origin = origin
+        self._allowed = frozenset({origin, *realms})
+        self._source = source
         self._basic: str | None = None
-        if user is not None:
-            pair = base64.b64encode(f"{user}:{password or ''}".encode()).decode()
-            self._basic = f"Basic {pair}"
-        self._send_basic = False
-        self._tokens: dict[str, tuple[str, float]] = {}
+        self._refresh: str | None = None
+        self._no_post: set[str] = set()
+        self.kind = "none"
+        """How the registry asked last who is there: none, basic or bearer."""
+        self.by_post: bool | None = None
+        """Whether its realm gave a token by POST; None if that was not tried."""
+        self._kept: dict[Scopes, _Kept] = {}
         self._lock = threading.Lock()
 
     def header(self, scope: str) -> str | None:
         """Return the `Authorization` for `scope` as known so far; the first request goes without one."""
-        with self._lock:
-            token, until = self._tokens.get(scope, ("", 0.0))
-            if token and time.monotonic() < until:
-                return f"Bearer {token}"
-            return self._basic if self._send_basic else None
+        return self._token_of(scopes(scope)).header or self._basic
 
-    def answer(self, header: str, scope: str, ask: Ask) -> bool:
-        """Act on a 401; say whether another attempt makes sense. Raises RemoteError for a realm elsewhere."""
-        offered = {challenge.scheme: challenge for challenge in challenges(header)}
+    def answer(self, header: str, scope: str, ask: Ask, refused: str | None = None, *, is_fresh: bool = False) -> bool:
+        """Act on a 401 to a request that carried `refused`; say whether another attempt makes sense.
+
+        `is_fresh` tells that `refused` was given for this very request. Raises RemoteError for a realm elsewhere, or
+        one that gives no token.
+        """
+        offered: dict[str, Challenge] = {}
+        for challenge in challenges(header):
+            offered.setdefault(challenge.scheme, challenge)
+        self.kind = "bearer" if "bearer" in offered else "basic" if "basic" in offered else self.kind
         if bearer := offered.get("bearer"):
-            token, seconds = self._token(bearer, scope, ask)
-            with self._lock:
-                self._tokens[scope] = (token, time.monotonic() + seconds * 0.8)
-            return True
-        with self._lock:
-            is_new = "basic" in offered and self._basic is not None and not self._send_basic
-            self._send_basic |= is_new
-            return is_new
+            return self._renew(bearer, scopes(scope), ask, refused, is_fresh=is_fresh)
+        login = self._source() if "basic" in offered else None
+        if login is None or login.is_identity_token:
+            return False
+        self._basic = _basic(login)
+        return self._basic != refused
 
-    def _token(self, bearer: Challenge, scope: str, ask: Ask) -> tuple[str, float]:
-        realm = bearer.parameters.get("realm", "")
-        target = self._pinned(realm)
-        service = bearer.parameters.get("service")
-        query = urlencode({"service": service, "scope": scope} if service else {"scope": scope})
-        body = ask(
-            f"{target}{'&' if '?' in target else '?'}{query}", {"Authorization": self._basic} if self._basic else {}
-        )
+    def _token_of(self, wanted: Scopes) -> _Kept:
+        with self._lock:
+            return self._kept.setdefault(wanted, _Kept())
+
+    def _renew(self, bearer: Challenge, wanted: Scopes, ask: Ask, refused: str | None, *, is_fresh: bool) -> bool:
+        kept = self._token_of(wanted)
+        with kept.lock:
+            if kept.header and kept.header != refused:
+                return True  # another thread was quicker
+            # A registry that wants another scope than ours says so (Artifactory's names differ from its paths).
+            named = scopes(bearer.parameters.get("scope", ""))
+            more = {scope for scope in named if _SCOPE.fullmatch(scope)} if len(named) <= SCOPES else set()
+            if is_fresh and more <= kept.asked:
+                return False
+            kept.asked = wanted | more if is_fresh else kept.asked or wanted
+            token, seconds = self._fetch(bearer, kept.asked, ask)
+            kept.token, kept.until = token, time.monotonic() + seconds * 0.8
+            return True
+
+    def _fetch(self, bearer: Challenge, wanted: Scopes, ask: Ask) -> tuple[str, float]:
+        realm, service = self._pinned(bearer.parameters.get("realm", "")), bearer.parameters.get("service")
+        login = self._source()
+        status, body = 0, b""
+        if login and (login.is_identity_token or realm not in self._no_post):
+            status, body = ask(TokenRequest(realm, form=self._form(login, service, wanted)))
+            if status in _POST_UNKNOWN and not login.is_identity_token:
+                status, body = ask(_get(realm, login, service, wanted))
+                if status == 200:  # noqa: PLR2004
+                    self._no_post.add(realm)
+                    self.by_post = False
+            elif status == 200:  # noqa: PLR2004
+                self.by_post = True
+        else:
+            status, body = ask(_get(realm, login, service, wanted))
+        if status != 200:  # noqa: PLR2004
+            raise self._refused(realm, status, body)
         try:
-            return _token_in(strictjson.loads(body, limit=TOKEN_BYTES))
+            answer = strictjson.loads(body, limit=TOKEN_BYTES)
+            token, seconds = _token_in(answer)
         except ValueError as error:
             raise RemoteError("token-answer-invalid", str(error), where=realm) from error
+        if login and login.is_identity_token and isinstance(answer.get("refresh_token"), str):
+            self._refresh = answer["refresh_token"]
+        return token, seconds
+
+    def _form(self, login: Login, service: str | None, wanted: Scopes) -> bytes:
+        if login.is_identity_token:
+            proof = {"grant_type": "refresh_token", "refresh_token": self._refresh or login.secret}
+        else:
+            proof = {"grant_type": "password", "username": login.user, "password": login.secret}
+        about = {"service": service or "", "client_id": CLIENT, "scope": " ".join(sorted(wanted))}
+        return urlencode({**proof, **about}).encode()
 
     def _pinned(self, realm: str) -> str:
-        """Return the realm's path and query if it lies on the registry itself."""
-        try:
-            parts = urlsplit(realm)
-            seen = origin(parts.scheme, parts.hostname, parts.port)
-        except ValueError:
-            parts, seen = urlsplit(""), "nothing that is an address"
-        if seen != self._origin or parts.username is not None:
+        """Return the realm if it lies on the registry itself, or where it was allowed to."""
+        if origin_of(realm) not in self._allowed:
             raise RemoteError(
                 "token-realm-elsewhere",
                 "the registry asks to send credentials to another server",
                 where=self._origin,
-                expected=f"a realm on {self._origin}",
+                expected=f"a realm on {' or '.join(sorted(self._allowed))}",
                 seen=realm[:200],
-                hint="ask the registry's administrator; dryport never follows such a realm",
+                hint="ask the registry's administrator; if that server is his: --token-realm https://HOST:PORT",
             )
-        return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return urlsplit(realm)._replace(fragment="").geturl()
+
+    def _refused(self, realm: str, status: int, body: bytes) -> RemoteError:
+        denied = status in {400, 401, 403}
+        return RemoteError(
+            "registry-denied" if denied else "registry-answer",
+            "the registry denies this" if denied else "the registry gave no token",
+            where=realm.partition("?")[0],
+            seen=f"{status} {body.decode('utf-8', 'replace').strip()[:300]}",
+            hint="check the user and the password, and what the user may do there" if denied else "",
+        )
+
+
+def _get(realm: str, login: Login | None, service: str | None, wanted: Scopes) -> TokenRequest:
+    query = urlencode([*([("service", service)] if service else []), *(("scope", scope) for scope in sorted(wanted))])
+    headers = {"Authorization": _basic(login)} if login else {}
+    return TokenRequest(f"{realm}{'&' if '?' in realm else '?'}{query}" if query else realm, headers)
+
+
+def _basic(login: Login) -> str:
+    return f"Basic {base64.b64encode(f'{login.user}:{login.secret}'.encode()).decode()}"
 
 
 def _token_in(value: object) -> tuple[str, float]:
@@ -132,9 +200,3 @@ def _token_in(value: object) -> tuple[str, float]:
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise ValueError("no token in the answer")
     return token, float(seconds) if type(seconds) is int else DEFAULT_SECONDS
-
-
-def origin(scheme: str, host: str | None, port: int | None) -> str:
-    """Return scheme, host and port in the one form in which two origins are compared."""
-    name = (host or "").lower()
-    return f"{scheme.lower()}://{f'[{name}]' if ':' in name else name}:{port or 443}"

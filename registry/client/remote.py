@@ -16,8 +16,9 @@ from urllib.parse import urljoin, urlsplit
 
 from urllib3 import HTTPHeaderDict
 
-from registry.client.credentials import origin
-from registry.client.ranges import RemoteBlob
+from registry.client.access import Access, fixed_login
+from registry.client.address import origin
+from registry.client.ranges import ParallelBlob, RemoteBlob, blob_of_size
 from registry.client.transport import DEFAULT, Limits, Transport
 from registry.content import Content
 from registry.errors import RemoteError
@@ -41,8 +42,18 @@ class RemoteRegistry:
     def __init__(
         self, url: str, *, ca: Path | None, user: str | None, password: str | None, limits: Limits = DEFAULT
     ) -> None:
-        self._transport = Transport(url, ca=ca, user=user, password=password, limits=limits)
-        self.url = self._transport.origin
+        self._use(Transport(url, Access(ca=ca, login=fixed_login(user, password)), limits))
+
+    @classmethod
+    def over(cls, transport: Transport) -> Self:
+        """Return the registry that a transport leads to, which the caller may share and this closes."""
+        remote = cls.__new__(cls)
+        remote._use(transport)  # noqa: SLF001 - the other constructor
+        return remote
+
+    def _use(self, transport: Transport) -> None:
+        self._transport = transport
+        self.url = transport.origin
         self._resolved: dict[tuple[str, Digest], tuple[bytes, str]] = {}
 
     def __enter__(self) -> Self:
@@ -95,6 +106,14 @@ class RemoteRegistry:
     def blob(self, repository: str, digest: Digest) -> Content | None:
         """Open a blob (end-2); its bytes are checked by whoever stores them."""
         return RemoteBlob.open(self._transport, f"/v2/{repository_name(repository)}/blobs/{digest}", _pull(repository))
+
+    def blob_of(self, repository: str, descriptor: Descriptor, etag: str | None = None) -> RemoteBlob | ParallelBlob:
+        """Return a blob that a manifest names, to be read from any byte on; whether it is there shows when it is read.
+
+        `etag` is what an earlier process kept of it: what it has of the blob then goes on with the same content.
+        """
+        path = f"/v2/{repository_name(repository)}/blobs/{descriptor.digest}"
+        return blob_of_size(self._transport, path, _pull(repository), descriptor.size, etag)
 
     def blob_bytes(self, repository: str, descriptor: Descriptor, limit: int) -> bytes:
         """Return a whole small blob, checked. Raises RemoteError if it is missing, larger than `limit` or not it."""

@@ -43,7 +43,7 @@ class Inventory:
 
 def inventory(store: Store) -> Inventory:
     """Look at everything that tags and referrers reach; contents are judged by their size alone."""
-    walk = Walk(store, store, MediaError)
+    walk = Walk(store, MediaError)
     graphs = [walk.graph(name) for name in store.repositories()]
     sizes: dict[Digest, int] = {}
     missing: list[str] = []

@@ -1,9 +1,10 @@
-"""Whether a store has room for what is to come, asked before a byte of it moves."""
+"""Whether a store, or a folder, has room for what is to come, asked before a byte of it moves."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from registry.content import Content, Located
 from registry.errors import SiteError
@@ -12,22 +13,27 @@ from registry.store.store import Store
 
 
 def check_space(store: Store, sizes: Iterable[int], contents: Iterable[Content | None]) -> None:
-    """Raise SiteError `space-short` if blobs of these sizes do not fit.
+    """Raise SiteError `space-short` if blobs of these sizes do not fit into a store.
 
     The need is an upper bound: a copy of each. Sharing disk is not counted on; only where there is no room for copies
     are `contents` opened, the largest first, and only what this very store is seen to share with them is taken off.
     """
-    about = os.statvfs(store.folder)
+    check_free(store.folder, sizes, lambda: _shareable(store, contents))
+
+
+def check_free(folder: Path, sizes: Iterable[int], spared: Callable[[], int] = lambda: 0) -> None:
+    """Raise SiteError `space-short` if blobs of these sizes do not fit; `spared` is asked only where they do not."""
+    about = os.statvfs(folder)
     free = about.f_bavail * about.f_frsize
     needed = sum(-(-size // about.f_frsize) * about.f_frsize for size in sizes)
     if not about.f_blocks or needed <= free:  # some file systems do not say how large they are
         return
-    needed -= _shareable(store, contents)
+    needed -= spared()
     if needed > free:
         raise SiteError(
             "space-short",
-            "the store has too little free space for what is not there yet",
-            where=str(store.folder),
+            "there is too little free space for what is not there yet",
+            where=str(folder),
             expected=f"{needed} bytes free",
             seen=f"{free} bytes free",
             hint=f"free {needed - free} bytes there, or name fewer repositories; nothing was copied",

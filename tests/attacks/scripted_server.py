@@ -1,8 +1,9 @@
-"""An HTTPS server that answers what a test tells it to, down to single bytes, and remembers what it was asked."""
+"""A server that answers what a test tells it to, down to single bytes, and remembers what it was asked."""
 
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -17,11 +18,34 @@ class Request(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server: ScriptedServer
+    left = 0
 
     def do_GET(self) -> None:
         self.server.seen.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+        self.server.asked.append(f"{self.command} {self.path}")
+        self.left = int(self.headers.get("Content-Length", 0))
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             self.server.answer(self)
+        self.close_connection |= self.left > 0
+
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 - http.server's names
+
+    def body(self, most: int | None = None) -> bytes:
+        """Return the body, or at most so much of it, fewer bytes where it breaks off."""
+        parts = []
+        most = self.left if most is None else min(most, self.left)
+        with contextlib.suppress(OSError):
+            while most and (part := self.rfile.read1(min(most, 1 << 18))):
+                parts.append(part)
+                self.left -= len(part)
+                most -= len(part)
+        return b"".join(parts)
+
+    def hang_up(self) -> None:
+        """End the connection without an answer."""
+        self.left, self.close_connection = 0, True
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self.connection, socket.SHUT_RDWR)  # TLS says no farewell either
 
     def reply(self, status: int, body: bytes = b"", /, *, length: int | None = None, **headers: str) -> None:
         """Answer; `length` overrides the announced length."""
@@ -30,8 +54,9 @@ class Request(BaseHTTPRequestHandler):
             self.send_header(name.replace("_", "-"), value)
         self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()
-        self.wfile.write(body)
-        self.close_connection = length is not None and length != len(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+            self.close_connection = length is not None and length != len(body)
 
     def endless(self, block: bytes) -> None:
         """Send `block` again and again, chunked, until the client hangs up."""
@@ -53,16 +78,19 @@ class ScriptedServer(ThreadingHTTPServer):
     """Serves on loopback while it is entered."""
 
     daemon_threads = True
+    request_queue_size = 128
 
-    def __init__(self, identity: Identity, answer: Callable[[Request], None]) -> None:
+    def __init__(self, identity: Identity | None, answer: Callable[[Request], None]) -> None:
         super().__init__(("127.0.0.1", 0), Request)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(identity.certificate, identity.key)
-        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        if identity:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(identity.certificate, identity.key)
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.answer = answer
+        self.asked: list[str] = []
         self.seen: list[tuple[str, Mapping[str, str]]] = []
         self.endless_bytes = 0
-        self.url = f"https://127.0.0.1:{self.server_address[1]}"
+        self.url = f"{'https' if identity else 'http'}://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, *_: object) -> None:
         """Stay silent: clients that refuse the certificate hang up."""

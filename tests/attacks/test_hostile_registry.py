@@ -377,7 +377,7 @@ def test_a_proxy_in_the_environment_is_not_asked(
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1", "127.0.0.1:5000", "https://u:secret@h", "https://h/path", "https://", "https://h:x"]
+    "url", ["http://192.0.2.1", "127.0.0.1:5000", "https://u:secret@h", "https://h/path", "https://", "https://h:x"]
 )
 def test_an_address_that_is_no_https_origin_is_refused_without_repeating_a_secret(
     url: str, authority: Authority

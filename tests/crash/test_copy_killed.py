@@ -12,6 +12,7 @@ from pathlib import Path
 
 from registry.mirror.copy import copy
 from registry.mirror.inventory import inventory
+from registry.mirror.target import StoreTarget
 from registry.oci import strictjson
 from registry.oci.digest import Digest
 from registry.oci.manifest import OCI_LAYER, OCI_MANIFEST
@@ -24,11 +25,12 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from registry.mirror.copy import copy
+from registry.mirror.target import StoreTarget
 from registry.progress import Silent
 from registry.store.store import Store
 with Store.open(Path(sys.argv[1])) as origin, Store.open(Path(sys.argv[2])) as store:
     print("go", flush=True)
-    copy(origin, store, Silent())
+    copy(origin, StoreTarget(store), Silent())
 """
 
 
@@ -54,10 +56,10 @@ def test_a_copy_killed_again_and_again_ends_whole(tmp_path: Path) -> None:
         assert kills >= 2
         assert held > 0
         with Store.open(tmp_path / "store") as store:
-            copy(origin, store, Silent())
+            copy(origin, StoreTarget(store), Silent())
             assert [store.tags(name) for name in store.repositories()] == [["1.0"]] * IMAGES
             assert inventory(store).missing == []
-            assert copy(origin, store, Silent()).copied == 0
+            assert copy(origin, StoreTarget(store), Silent()).copied == 0
 
 
 def _killed(folder: Path, more: int, seconds: float) -> bool:

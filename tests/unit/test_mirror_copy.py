@@ -14,6 +14,8 @@ from registry.errors import MediaError, SiteError
 from registry.mirror.copy import copy
 from registry.mirror.inventory import inventory
 from registry.mirror.report import CopyReport
+from registry.mirror.selection import Selection
+from registry.mirror.target import StoreTarget
 from registry.oci import strictjson
 from registry.oci.digest import Digest
 from registry.oci.manifest import OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Manifest
@@ -49,18 +51,18 @@ def blob_file(store: Store, digest: Digest) -> Path:
 
 
 def test_everything_is_copied_once_and_the_second_run_moves_nothing(origin: Store, store: Store) -> None:
-    first = copy(origin, store, Silent())
+    first = copy(origin, StoreTarget(store), Silent())
     assert (first.repositories, first.tags, first.manifests_copied, first.absent) == (2, 4, 4, 1)
     assert first.blobs_copied == 4
     assert moved(first) == len(LARGE) + len(APP.layer) + len(APP.config) + 2
     assert inventory(store).missing == []
-    second = copy(origin, store, Silent())
+    second = copy(origin, StoreTarget(store), Silent())
     assert (second.copied, moved(second)) == (0, 0)
     assert (second.bytes_present, second.manifests_present) == (moved(first), 4)
 
 
 def test_what_two_repositories_share_moves_once(origin: Store, store: Store) -> None:
-    report = copy(origin, store, Silent())
+    report = copy(origin, StoreTarget(store), Silent())
     assert report.blobs_linked == 1  # the empty config, seen from both
     assert store.has_blob(REPOSITORY, Digest.of(b"{}"))
     assert store.has_blob(OTHER, Digest.of(b"{}"))
@@ -71,35 +73,35 @@ def test_a_verified_bundle_is_imported_whole(tmp_path: Path, store: Store) -> No
     Sample.large().publish(tmp_path / "b.tar", publisher)
     root = publisher.roots[0]
     verified = verify(tmp_path / "b.tar", TrustState.begin(root, fingerprint(root)), now=NOW)
-    report = copy(verified.content(), store, Silent())
+    report = copy(verified.content(), StoreTarget(store), Silent())
     assert report.blobs_linked == 3  # a layer and the config of both images, and the empty config of two artifacts
     assert report.absent == 1
     assert inventory(store).missing == []
     assert sorted(store.repositories()) == sorted(verified.content().repositories())
-    assert copy(verified.content(), store, Silent()).copied == 0
+    assert copy(verified.content(), StoreTarget(store), Silent()).copied == 0
     verified.close()
 
 
 def test_only_what_is_asked_for_is_copied(origin: Store, store: Store) -> None:
-    copy(origin, store, Silent(), repositories=["*/team/oth*"])
+    copy(origin, StoreTarget(store), Silent(), selection=Selection.of(["*/team/oth*"]))
     assert store.repositories() == [OTHER]
-    copy(origin, store, Silent(), repositories=[REPOSITORY])
+    copy(origin, StoreTarget(store), Silent(), selection=Selection.of([REPOSITORY]))
     assert store.repositories() == [REPOSITORY, OTHER]
 
 
 def test_a_repository_that_is_not_there_is_named(origin: Store, store: Store) -> None:
     with pytest.raises(MediaError) as caught:
-        copy(origin, store, Silent(), repositories=["team/typo"])
+        copy(origin, StoreTarget(store), Silent(), selection=Selection.of(["team/typo"]))
     assert [finding.where for finding in caught.value.findings] == ["team/typo"]
 
 
 def test_a_tag_that_moved_at_the_source_moves_here_too(origin: Store, store: Store) -> None:
-    copy(origin, store, Silent())
+    copy(origin, StoreTarget(store), Silent())
     newer = image(b"newer")
     for digest, data in newer.blobs.items():
         origin.put_blob(REPOSITORY, digest, [data])
     origin.put_manifest(REPOSITORY, newer.manifest, OCI_MANIFEST, ["1.0"])
-    report = copy(origin, store, Silent())
+    report = copy(origin, StoreTarget(store), Silent())
     assert (report.tags_set, report.manifests_copied, report.blobs_copied) == (1, 1, 2)
     assert store.resolve(REPOSITORY, "1.0") == origin.resolve(REPOSITORY, "1.0")
 
@@ -109,14 +111,14 @@ def test_a_damaged_blob_is_named_and_spoils_only_what_needs_it(origin: Store, st
     file.chmod(0o600)
     file.write_bytes(LARGE[:-1] + b"?")
     with pytest.raises(MediaError) as caught:
-        copy(origin, store, Silent())
+        copy(origin, StoreTarget(store), Silent())
     assert [(finding.reference, finding.where) for finding in caught.value.findings] == [
         ("content-differs", f"{OTHER}@{Digest.of(LARGE)}")
     ]
     assert store.tags(OTHER) == []
     assert store.tags(REPOSITORY) == ["1.0", "Latest", "multi"]
     file.write_bytes(LARGE)
-    assert moved(copy(origin, store, Silent())) == len(LARGE)
+    assert moved(copy(origin, StoreTarget(store), Silent())) == len(LARGE)
     assert store.tags(OTHER) == ["big"]
 
 
@@ -127,18 +129,18 @@ def test_a_missing_child_leaves_its_index_out(store: Store) -> None:
             return False
 
     with Forgetful.open(store.folder.parent / "forgetful") as origin, pytest.raises(MediaError) as caught:
-        copy(fill(origin), store, Silent())
+        copy(fill(origin), StoreTarget(store), Silent())
     assert [finding.reference for finding in caught.value.findings] == ["manifest-missing"]
     assert store.tags(REPOSITORY) == ["1.0", "Latest"]
 
 
 def test_a_blob_that_was_cut_short_here_is_fetched_again(origin: Store, store: Store) -> None:
-    copy(origin, store, Silent())
+    copy(origin, StoreTarget(store), Silent())
     file = blob_file(store, Digest.of(LARGE))
     file.chmod(0o600)
     file.write_bytes(LARGE[:100])
     assert inventory(store).missing == [f"{OTHER}@{Digest.of(LARGE)}"]
-    assert moved(copy(origin, store, Silent())) == len(LARGE)
+    assert moved(copy(origin, StoreTarget(store), Silent())) == len(LARGE)
     assert inventory(store).missing == []
 
 
@@ -152,7 +154,7 @@ def test_children_come_before_their_index_and_tags_last(origin: Store, store: St
         data = (origin.manifest("deep", digest) or (b"",))[0]
         index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor(data, kind).as_json()]}
         digest = origin.put_manifest("deep", strictjson.canonical(index), OCI_INDEX, ["top"] if level == 4 else [])
-    report = copy(origin, store, Silent(), repositories=["deep"])
+    report = copy(origin, StoreTarget(store), Silent(), selection=Selection.of(["deep"]))
     assert (report.manifests_copied, report.tags) == (6, 1)
     assert store.resolve("deep", "top").digest == digest  # type: ignore[union-attr]
 
@@ -165,7 +167,7 @@ def test_a_foreign_layer_that_the_source_lacks_is_carried_as_a_descriptor(origin
     )
     origin.put_blob("windows", here.digest, [b"here"])
     origin.put_manifest("windows", data, OCI_MANIFEST, ["1"])
-    copy(origin, store, Silent(), repositories=["windows"])
+    copy(origin, StoreTarget(store), Silent(), selection=Selection.of(["windows"]))
     assert store.manifest("windows", Manifest.parse(data, OCI_MANIFEST).digest) == (data, OCI_MANIFEST)
     assert inventory(store).missing == []
 
@@ -175,11 +177,11 @@ def test_a_store_that_cannot_take_more_is_the_sites_matter_and_can_go_on(origin:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))  # Python ignores SIGXFSZ: writes fail instead
     try:
         with pytest.raises(SiteError) as caught:
-            copy(origin, store, Silent())
+            copy(origin, StoreTarget(store), Silent())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert caught.value.reference == "store-not-writable"
     assert not store.has_blob(OTHER, Digest.of(LARGE))
     assert store.tags(OTHER) == []
-    copy(origin, store, Silent())
+    copy(origin, StoreTarget(store), Silent())
     assert inventory(store).missing == []

@@ -178,7 +178,7 @@ def _zot(start: Start, port: int) -> list[str]:
         tls = {"tls": {"cert": str(start.identity.certificate), "key": str(start.identity.key)}}
     value = {
         "storage": {"rootDirectory": str(start.folder / "store"), "commit": True, "gc": False},
-        "http": {"address": "127.0.0.1", "port": str(port), **tls},
+        "http": {"address": "127.0.0.1", "port": str(port), "compat": ["docker2s2"], **tls},
         "log": {"level": "error"},
     }
     config.write_text(json.dumps(value))
