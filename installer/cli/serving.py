@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError, field_validator
 
@@ -40,16 +41,20 @@ _LISTEN = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})")
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class BundleEntry(_Section):
     """A bundle to serve from, and whom to trust for it: a site's home, or a first root with its fingerprint."""
 
     path: Path
+    """The bundle's file."""
     home: Path | None = None
+    """The site's home whose trust and memory count."""
     root: Path | None = None
+    """Instead of a home: the first root, 1.root.json."""
     fingerprint: str | None = None
+    """That root's fingerprint, `sha256:...`, from a channel other than the bundle."""
 
 
 class RateEntry(_Section):
@@ -63,10 +68,15 @@ class LimitsEntry(_Section):
     """How often somebody may ask one server process; `proxies` are believed to know who asks through them."""
 
     identity: RateEntry | None = None
+    """Requests of one user or robot."""
     address: RateEntry | None = None
+    """Requests from one address."""
     failures: RateEntry | None = None
+    """Wrong credentials from one address."""
     limits_loopback: bool = False
+    """Whether this machine's own requests count too."""
     proxies: frozenset[IPvAnyAddress] = frozenset()
+    """Addresses whose X-Forwarded-For is believed."""
 
     def limits(self) -> Limits:
         """Return them as the server takes them; what is not said stays at its default."""
@@ -77,19 +87,29 @@ class LimitsEntry(_Section):
 
 
 class ServeConfig(_Section):
-    """A whole configuration file; relative paths are beside it."""
+    """The configuration file of `dryport registry serve`; relative paths are beside it."""
 
-    listen: str = DEFAULT_LISTEN
+    listen: str = Field(DEFAULT_LISTEN, examples=["0.0.0.0:5000", "[::]:5000"])
+    """HOST:PORT. Beyond this machine's own loopback the registry speaks TLS only."""
     certificate: Path | None = None
+    """The server's certificate chain, PEM."""
     key: Path | None = None
+    """The certificate's key, PEM, not encrypted."""
     users: Path | None = None
+    """The users file; see `dryport registry user add`."""
     store: Path | None = None
+    """The store's folder; made if it is not there. Without one, bundles alone are served."""
     access: Path | None = None
-    external_url: str | None = None
+    """Folder of robots, the tokens' key and the audit log; `access` in the store where this is left out."""
+    external_url: str | None = Field(None, examples=["https://registry.example.org:5000"])
+    """Under which address clients reach the registry; given, they are told to use tokens."""
     client_ca: Path | None = None
+    """Who signs the certificates by which clients may log in, PEM."""
     anonymous_pull: bool = False
+    """Whether anybody may pull everything."""
     limits: LimitsEntry = LimitsEntry()
     bundles: tuple[BundleEntry, ...] = ()
+    """Bundles to serve in place."""
     workers: int = Field(0, ge=0, le=64)
     """Processes that serve; 0 stands for one per core."""
     accel: str = ""
@@ -112,8 +132,7 @@ class ServeConfig(_Section):
                 f"{error.error_count()} finding(s) in the configuration",
                 where=str(path),
                 findings=findings(error, SiteError, "config-field"),
-                hint="the fields are listen, certificate, key, users, store, bundles, access, external_url, client_ca, "
-                "anonymous_pull, limits, workers and accel",
+                hint=f"the fields are {', '.join(cls.model_fields)}",
             ) from error
         except (OSError, ValueError) as error:
             raise SiteError(
@@ -153,6 +172,11 @@ class Served:
     origins: Sequence[tuple[str, ContentSource]]
     """Each source with a person's word for it."""
     warnings: Sequence[str]
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the configuration file, as published in docs/registry.schema.json."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **ServeConfig.model_json_schema()}
 
 
 def judge(settings: Settings, bundles: Sequence[BundleEntry]) -> None:
