@@ -44,11 +44,13 @@ def registry() -> None:
 @click.option(
     "--workers", type=click.IntRange(1, 64), metavar="N", help="Processes that serve.  [default: one per core, up to 8]"
 )
+@click.option("--check", "only_check", is_flag=True, help="Look at all that --config names, and serve nothing.")
 @trust_options
 @json_option
 def serve(
     *,
     config: Path | None,
+    only_check: bool,
     bundles: tuple[Path, ...],
     store: Path | None,
     listen: str | None,
@@ -71,14 +73,21 @@ def serve(
     options |= {"store": store, "workers": workers}
     given = {name: value for name, value in options.items() if value is not None}
     trust = {"home": home, "root": first_root, "fingerprint": fingerprint}
+    if only_check and config is None:
+        raise UsageError("check-without-config", "a configuration file is checked", hint="--config FILE --check")
     if config is not None:
         if given or bundles or any(trust.values()):
             raise UsageError("config-and-options", "a configuration file stands alone", hint="write it into the file")
+        if only_check:
+            _check(config, Console(as_json=as_json))
+            return
         wanted, folder = serving.ServeConfig.read(config), config.parent
     else:
         wanted, folder = _from_options(given, [{"path": path, **trust} for path in bundles]), Path()
     console = Console(as_json=as_json)
-    settings = wanted.settings(folder)
+    with serving.said_by(config):
+        settings = wanted.settings(folder)
+        serving.judge(settings.store, wanted.bundles)
 
     def work(worker: Worker | None = None) -> None:
         with serving.opened(settings, wanted.bundles, folder) as served:
@@ -88,9 +97,20 @@ def serve(
             tell = partial(_say_ready, console, served) if is_first else _say_nothing
             run(settings, served.store, served.mounts, tell, listener=listener, worker=worker)
 
-    serving.judge(settings, wanted.bundles)
     with begin_to_listen(settings) as listener:
         share(wanted.workers or default_count(), work)
+
+
+def _check(path: Path, console: Console) -> None:
+    from installer.cli.checking import check  # noqa: PLC0415 - as above
+
+    done = check(path)
+    for warning in done.warnings:
+        console.note(f"warning: {warning}")
+    value = {"config": str(path), "isUsable": not done.findings, "seen": done.seen, "warnings": done.warnings}
+    word = "would not serve" if done.findings else "can be served"
+    text = "\n".join([f"{path}: {word}", *(f"  {line}" for line in done.seen)])
+    console.verdict("RegistryConfig", value, text, done.refusal(path))
 
 
 def _from_options(given: Mapping[str, object], bundles: Sequence[Mapping[str, object]]) -> ServeConfig:

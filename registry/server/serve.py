@@ -160,14 +160,19 @@ def _url(settings: Settings, port: int) -> str:
 
 def listen(settings: Settings) -> socket.socket:
     """Return the socket that settings say. Raises SiteError."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    return listen_at(settings.host, settings.port)
+
+
+def listen_at(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; port 0 lets the system choose. Raises SiteError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise SiteError(
             "address-unusable",
             "the registry cannot listen on this address",
-            where=f"{settings.host}:{settings.port}",
+            where=f"{host}:{port}",
             seen=str(error),
             hint="end what uses the port, or listen elsewhere",
         ) from error
