@@ -69,6 +69,12 @@ class Accounts:
             prepare(folder)
         self.refresh()
 
+    def look_again(self) -> None:
+        """Let the next refresh read everything, whatever the files' times say."""
+        self._issuer = None
+        if self._stamps is not None:  # a file that was damaged is read again by every refresh
+            self._stamps = ()
+
     def refresh(self) -> None:
         """Read again what changed. Raises SiteError for a file that is damaged."""
         stamps = tuple(map(_stamp, self._watched))

@@ -19,7 +19,6 @@ from registry.server.auth import Identity, LoginRefusal, access_of, refusal
 from registry.server.context import READ_ONLY, Call, Registry
 from registry.server.exchange import (
     Answer,
-    ASGIApp,
     DamagedError,
     DisconnectedError,
     Receive,
@@ -102,6 +101,15 @@ class Application:
             answer = _failed(request, error)
             await reply(request, answer, send, self._registry.threads)
         self._watch.over(sight, request, answer)
+
+    def reload(self) -> None:
+        """Read users, robots and policy anew; what is wrong with them is told in the log, and lets nobody in."""
+        store = self._registry.store
+        for read in (self._access.reload, *([store.reload] if store else [])):
+            try:
+                read()
+            except DryportError as error:
+                log.error("%s: %s (%s)", error.where, error.message, error.reference)  # noqa: TRY400 - no bug
 
     def at_once(self, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Kept | None:
         """Return the answer to a GET or HEAD that needs no work at all; None says nothing about what comes of it.
@@ -221,6 +229,6 @@ def _failed(request: Request, error: Exception) -> Answer:
 
 def application(
     settings: Settings, store: Store | None, mounts: Sequence[ContentSource], worker: Worker | None = None
-) -> ASGIApp:
+) -> Application:
     """Return the registry's ASGI application. Raises SiteError if the users file cannot be read."""
     return Application(settings, store, mounts, worker)

@@ -34,14 +34,22 @@ IDLE_SECONDS = 75
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which ends on SIGTERM and SIGINT and then returns, instead of raising the signal again."""
+    """uvicorn's server, which ends on SIGTERM and SIGINT and then returns, instead of raising the signal again.
+
+    On SIGHUP it reads certificate, users and policy anew; no connection is disturbed.
+    """
 
     on_ready: Callable[[], None] = staticmethod(lambda: None)
+    on_reload: Callable[[], None] = staticmethod(lambda: None)
     certificates: Certificates | None = None
+    _is_told_to_reload = False
 
     async def on_tick(self, counter: int) -> bool:
-        if self.certificates and counter % CERTIFICATE_TICKS == 0:
-            self.certificates.refresh()
+        is_told, self._is_told_to_reload = self._is_told_to_reload, False
+        if self.certificates and (is_told or counter % CERTIFICATE_TICKS == 0):
+            self.certificates.refresh(is_told=is_told)
+        if is_told:
+            self.on_reload()
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -54,7 +62,8 @@ class _Server(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._end) for number in (signal.SIGTERM, signal.SIGINT)}
+        handlers = {signal.SIGTERM: self._end, signal.SIGINT: self._end, signal.SIGHUP: self._reload}
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
         finally:
@@ -63,6 +72,9 @@ class _Server(uvicorn.Server):
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         self.handle_exit(number, frame)
+
+    def _reload(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_told_to_reload = True
 
 
 class Running:
@@ -129,8 +141,9 @@ def _prepare(
     listener: socket.socket | None = None,
     worker: Worker | None = None,
 ) -> tuple[_Server, socket.socket]:
+    app = application(settings, store, mounts, worker)
     config = uvicorn.Config(
-        application(settings, store, mounts, worker),
+        app,
         loop="uvloop",
         http=Connection,
         ws="none",
@@ -150,6 +163,7 @@ def _prepare(
     config.ssl = certificates.context if certificates else None
     server = _Server(config)
     server.certificates = certificates
+    server.on_reload = app.reload
     return server, listener or listen(settings)
 
 

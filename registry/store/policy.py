@@ -143,12 +143,15 @@ def _pattern(glob: str) -> re.Pattern[str]:
     return re.compile(".*".join(map(re.escape, runs)))
 
 
+_UNREAD = (-1, -1, -1)
+
+
 class PolicyFile:
     """A policy that follows its file; each question looks whether it changed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen = self._state()
+        self._seen: tuple[int, int, int] | None = self._state()
         self._policy = Policy.read(path)
 
     @property
@@ -158,6 +161,11 @@ class PolicyFile:
         if state != self._seen:
             self._policy, self._seen = Policy.read(self._path), state
         return self._policy
+
+    def reload(self) -> None:
+        """Read the file anew, whatever its time says. Raises SiteError; then nothing is allowed until it is mended."""
+        self._seen = _UNREAD
+        _ = self.policy
 
     def _state(self) -> tuple[int, int, int] | None:
         try:

@@ -83,6 +83,10 @@ class Store:
         """What the store allows now. Raises SiteError if its file is none."""
         return self._policy.policy
 
+    def reload(self) -> None:
+        """Read the policy anew, whatever its file's time says. Raises SiteError."""
+        self._policy.reload()
+
     def set_aside(self) -> None:
         """Set disk aside for collection, if there is some."""
         path = self.folder / RESERVE
