@@ -65,6 +65,7 @@ def serve(
 ) -> None:
     """Serve until the process is told to end. Bundles are verified first and served without unpacking them."""
     from installer.cli import serving  # noqa: PLC0415 - `--help` need not wait for a server
+    from installer.cli.events import tell_events  # noqa: PLC0415
     from registry.server.serve import listen as begin_to_listen  # noqa: PLC0415
     from registry.server.serve import serve as run  # noqa: PLC0415
     from registry.server.workers import default_count, share  # noqa: PLC0415
@@ -98,6 +99,7 @@ def serve(
             run(settings, served.store, served.mounts, tell, listener=listener, worker=worker)
 
     with begin_to_listen(settings) as listener:
+        tell_events()
         share(wanted.workers or default_count(), work)
 
 

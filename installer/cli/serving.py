@@ -36,6 +36,7 @@ from registry.store.store import Store
 
 ACCESS = "access"
 """The access folder's place in a store: robots, the tokens' key, the audit log."""
+HOUR = 3600.0
 DEFAULT_LISTEN = "127.0.0.1:5000"
 _LISTEN = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})")
 
@@ -114,6 +115,8 @@ class ServeConfig(_Section):
     """Processes that serve; 0 stands for one per core."""
     accel: str = ""
     """Where an nginx in front has the store's blobs, which it then sends itself; docs/registry-behind-nginx.md."""
+    collect_hours: float = Field(24.0, ge=0, le=8784)
+    """How often garbage is collected while the registry serves; 0 stands for never."""
 
     @field_validator("listen")
     @classmethod
@@ -172,6 +175,7 @@ class ServeConfig(_Section):
             accel=self.accel,
             anonymous_pull=self.anonymous_pull,
             limits=self.limits.limits(),
+            collect_seconds=self.collect_hours * HOUR,
         )
 
 

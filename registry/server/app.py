@@ -39,6 +39,7 @@ from registry.server.watch import Sight, watch_of
 from registry.server.wire import Refusal, warning
 from registry.server.workers import Worker
 from registry.store.faults import PolicyError
+from registry.store.gc import Collected
 from registry.store.store import Store
 
 log = logging.getLogger("dryport.registry")
@@ -101,6 +102,10 @@ class Application:
             answer = _failed(request, error)
             await reply(request, answer, send, self._registry.threads)
         self._watch.over(sight, request, answer)
+
+    def collected(self, done: Collected) -> None:
+        """Count and note a collection of garbage that ran beside the requests."""
+        self._watch.collected(done)
 
     def reload(self) -> None:
         """Read users, robots and policy anew; what is wrong with them is told in the log, and lets nobody in."""

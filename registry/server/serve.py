@@ -18,8 +18,9 @@ import uvicorn
 
 from registry.content import ContentSource
 from registry.errors import SiteError
-from registry.server.app import application
+from registry.server.app import Application, application
 from registry.server.protocol import Connection
+from registry.server.schedule import schedule_of
 from registry.server.settings import Settings
 from registry.server.tls import Certificates
 from registry.server.workers import Worker
@@ -81,7 +82,7 @@ class Running:
     """A server in a background thread, as a context manager."""
 
     def __init__(self, settings: Settings, store: Store | None, mounts: Sequence[ContentSource] = ()) -> None:
-        self._server, self._socket = _prepare(settings, store, mounts)
+        self._server, self._socket, _ = _prepare(settings, store, mounts)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="registry", daemon=True)
         self.port: int = self._socket.getsockname()[1]
         self.url = _url(settings, self.port)
@@ -121,7 +122,7 @@ def serve(
 
     One `worker` of several is given the `listener` they share.
     """
-    server, listener = _prepare(settings, store, mounts, listener, worker)
+    server, listener, app = _prepare(settings, store, mounts, listener, worker)
     url = _url(settings, listener.getsockname()[1])
 
     def ready() -> None:
@@ -130,7 +131,7 @@ def serve(
             worker.tell_ready()
 
     server.on_ready = ready
-    with listener:
+    with listener, schedule_of(settings, store, app.collected, worker):
         server.run([listener])
 
 
@@ -140,7 +141,7 @@ def _prepare(
     mounts: Sequence[ContentSource],
     listener: socket.socket | None = None,
     worker: Worker | None = None,
-) -> tuple[_Server, socket.socket]:
+) -> tuple[_Server, socket.socket, Application]:
     app = application(settings, store, mounts, worker)
     config = uvicorn.Config(
         app,
@@ -164,7 +165,7 @@ def _prepare(
     server = _Server(config)
     server.certificates = certificates
     server.on_reload = app.reload
-    return server, listener or listen(settings)
+    return server, listener or listen(settings), app
 
 
 def _url(settings: Settings, port: int) -> str:

@@ -40,6 +40,8 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     accel: str = ""
     """The place of the store's `blobs` folder in an nginx in front, which then sends blobs itself; as `/-/blobs`."""
+    collect_seconds: float = 0.0
+    """How often garbage is collected while this server serves in the foreground; 0 stands for never."""
 
     def __post_init__(self) -> None:
         found = list(self._faults())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -54,12 +54,13 @@ def _count(connection: Connection, table: Table, last: float) -> int:
     return number
 
 
-def sweep(store: Store, lease: float, *, dry_run: bool = False) -> Swept:
-    """Remove the content that no repository speaks of, dead or alive."""
+def sweep(store: Store, lease: float, *, dry_run: bool = False, between: Callable[[], None] = lambda: None) -> Swept:
+    """Remove the content that no repository speaks of, dead or alive; `between` is called before each."""
     with store.database.reading() as connection:
         unused = [Digest.parse(text) for text in connection.scalars(select(contents.c.digest).where(_IS_UNUSED))]
     swept = Swept()
     for digest in unused:
+        between()
         path = store.files.path(digest)
         if dry_run:
             swept += _one(path) if not store.files.is_leased(path, lease) else Swept()
@@ -85,10 +86,13 @@ def _one(path: Path) -> Swept:
         return Swept()
 
 
-def sweep_strays(store: Store, lease: float, *, dry_run: bool = False) -> Swept:
+def sweep_strays(
+    store: Store, lease: float, *, dry_run: bool = False, between: Callable[[], None] = lambda: None
+) -> Swept:
     """Remove the files that the index does not know; whoever is storing one holds its lock until it does."""
     swept = Swept()
     for found in _portions(store):
+        between()
         for digest in _unknown(store, found):
             path = store.files.path(digest)
             with store.files.held(digest):

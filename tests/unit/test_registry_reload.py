@@ -9,8 +9,6 @@ import os
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,12 +22,12 @@ from registry.server.users import certificate_line, user_line
 from registry.store.store import Store
 from tests.authority import Authority, Identity
 from tests.bench.registries.client import Client
+from tests.registry_process import Process, in_time, serving
 
 WORKERS = 3
 MANY = 24
 """Connections: enough to meet every worker."""
 POLL_SECONDS = 2.5
-SERVE = "from installer.cli.main import main; main()"
 DATA = os.urandom(16 << 20)
 LOGIN = Client.basic("ann", "pw")
 
@@ -37,16 +35,15 @@ LOGIN = Client.basic("ann", "pw")
 @dataclass
 class Site:
     folder: Path
-    port: int
-    process: subprocess.Popen[str]
+    running: Process
     servers: Authority
     clients: Authority
 
     def client(self) -> Client:
-        return Client(self.port, self.servers.ca, LOGIN)
+        return Client(self.running.port, self.servers.ca, LOGIN)
 
     def told(self) -> None:
-        self.process.send_signal(signal.SIGHUP)
+        self.running.process.send_signal(signal.SIGHUP)
 
     def shown(self, client: Identity | None = None) -> bytes:
         """Return the certificate that a new connection is shown. Raises OSError if the client's is refused."""
@@ -54,7 +51,7 @@ class Site:
         if client:
             context.load_cert_chain(client.certificate, client.key)
         with (
-            socket.create_connection(("127.0.0.1", self.port), timeout=20) as raw,
+            socket.create_connection(("127.0.0.1", self.running.port), timeout=20) as raw,
             context.wrap_socket(raw, server_hostname="127.0.0.1") as line,
         ):
             line.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -75,40 +72,9 @@ def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
         for name in ("aa/app", "bb/app"):
             store.put_blob(name, Digest.of(DATA), [DATA])
     (tmp_path / "store/policy.yaml").write_text("read_only: false\n")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    (tmp_path / "config.yaml").write_text(
-        f"listen: 127.0.0.1:{port}\nworkers: {request.param}\ncertificate: server.pem\nkey: server.key\n"
-        "users: users\nstore: store\nclient_ca: clients.pem\n"
-    )
-    command = [sys.executable, "-c", SERVE, "registry", "serve", "--config", str(tmp_path / "config.yaml")]
-    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log, text=True) as process:
-        try:
-            running = Site(tmp_path, port, process, servers, clients)
-            in_time(lambda: b"\nready\n" in (tmp_path / "log").read_bytes())
-            in_time(lambda: request.param == 1 or len(children(process.pid)) == WORKERS)
-            in_time(lambda: all(handles_hangup(pid) for pid in children(process.pid)))
-            yield running
-        finally:
-            process.kill()
-
-
-def children(pid: int) -> list[int]:
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def handles_hangup(pid: int) -> bool:
-    caught = next(
-        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt")
-    ).split()[1]
-    return bool(int(caught, 16) & 1 << signal.SIGHUP - 1)
-
-
-def in_time(is_so: Callable[[], bool], seconds: float = 30) -> None:
-    until = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < until, "it did not come to that"
-        time.sleep(0.05)
+    config = "certificate: server.pem\nkey: server.key\nusers: users\nstore: store\nclient_ca: clients.pem\n"
+    with serving(tmp_path, config, request.param) as process:
+        yield Site(tmp_path, process, servers, clients)
 
 
 def unseen(path: Path, data: bytes) -> None:
@@ -197,7 +163,7 @@ def test_an_upload_and_a_download_under_way_are_not_disturbed(site: Site) -> Non
             assert block, "the connection was dropped"
             got += block
         assert got == DATA
-    assert site.process.poll() is None
+    assert site.running.process.poll() is None
 
 
 def test_a_damaged_file_is_told_lets_nobody_in_and_is_mended_by_the_next_signal(site: Site) -> None:
@@ -208,8 +174,8 @@ def test_a_damaged_file_is_told_lets_nobody_in_and_is_mended_by_the_next_signal(
     unseen(site.folder / "server.key", key.replace(b"PRIVATE", b"PRIVACY"))
     before = site.shown()
     site.told()
-    in_time(lambda: (site.folder / "log").read_bytes().count(b"policy-invalid") >= 1)
-    log = (site.folder / "log").read_text()
+    in_time(lambda: "policy-invalid" in site.running.told())
+    log = site.running.told()
     assert "users-invalid" in log
     assert "not used yet" in log
     clients = [site.client() for _ in range(MANY)]

@@ -40,7 +40,7 @@ def test_every_configuration_that_a_page_shows_is_accepted() -> None:
     assert [block for block in blocks if not accepts("registry.schema.json", block)] == []
 
 
-@pytest.mark.parametrize("text", ["store: s\nstores: s", "workers: many", "limits: {identity: 3}"])
+@pytest.mark.parametrize("text", ["store: s\nstores: s", "collect_hours: -1", "workers: many", "limits: {identity: 3}"])
 def test_a_configuration_that_the_registry_refuses_is_refused(text: str) -> None:
     assert not accepts("registry.schema.json", text)
 
