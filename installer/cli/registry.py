@@ -11,11 +11,12 @@ import click
 
 from installer.cli import keeping
 from installer.cli.access import audit, token
+from installer.cli.condition import status
 from installer.cli.connecting import connect, connection_options
 from installer.cli.render import Console, Verbs, amount, json_option
 from installer.cli.trusting import trust_options
 from installer.cli.users import user as users_group
-from registry.errors import SiteError, UsageError
+from registry.errors import UsageError
 
 if TYPE_CHECKING:
     from installer.cli.serving import ServeConfig, Served
@@ -204,36 +205,5 @@ def _told(report: CopyReport, folder: Path) -> str:
     )
 
 
-@registry.command()
-@click.option("--store", "folder", type=FOLDER, required=True, help="Store to look into.")
-@json_option
-def status(*, folder: Path, as_json: bool) -> None:
-    """Say what a store holds, and whether it is whole. It is when all that its manifests name is there."""
-    from registry.mirror.inventory import inventory  # noqa: PLC0415 - as above
-    from registry.store.store import Store  # noqa: PLC0415
-
-    console = Console(as_json=as_json)
-    if not (folder / "index.sqlite").is_file():
-        raise SiteError(
-            "store-missing", "there is no store", where=str(folder), hint="dryport registry import --store DIR"
-        )
-    with Store.open(folder) as store:
-        found = inventory(store)
-    lines = [f"  {one.name}  {', '.join(one.tags) or '(no tag)'}" for one in found.repositories]
-    text = (
-        f"{folder}: {len(found.repositories)} repositories, {found.manifests} manifests, "
-        f"{found.blobs} blobs ({amount(found.size)}), {'whole' if not found.missing else 'NOT WHOLE'}"
-    )
-    refusal = SiteError(
-        "store-incomplete",
-        f"{len(found.missing)} thing(s) that manifests name are not in the store",
-        where=str(folder),
-        findings=[SiteError("content-missing", "missing or cut short", where=name) for name in found.missing],
-        hint="import again from where they came: dryport registry import",
-    )
-    value = {"store": str(folder), **found.as_json()}
-    console.verdict("RegistryStatus", value, "\n".join([text, *lines]), refusal if found.missing else None)
-
-
-for verb in (users_group, token, audit, *keeping.VERBS):
+for verb in (status, users_group, token, audit, *keeping.VERBS):
     registry.add_command(verb)

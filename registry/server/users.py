@@ -109,11 +109,19 @@ class Users:
                 try:
                     users.append(_user(line))
                 except ValueError as error:
-                    wrong.append(SiteError("users-invalid", str(error), where=f"{where} line {number}"))
-        if len(wrong) == 1:
-            raise wrong[0]
+                    wrong.append(
+                        SiteError(
+                            "users-invalid",
+                            str(error),
+                            where=f"{where} line {number}",
+                            hint="take the line out and make it again: dryport registry user add",
+                        )
+                    )
+        if len(wrong) > 1:
+            hint = "mend the lines named here"
+            raise SiteError("users-invalid", f"{len(wrong)} lines name no user", where=where, findings=wrong, hint=hint)
         if wrong:
-            raise SiteError("users-invalid", f"{len(wrong)} lines name no user", where=where, findings=wrong)
+            raise wrong[0]
         return cls(users)
 
     @classmethod

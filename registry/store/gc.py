@@ -96,7 +96,7 @@ def collect_alone(
             between()
             marked.append(mark(store, name, lease, dry_run=dry_run))
         purged = purge(store, grace, dry_run=dry_run)
-        swept = sweep(store, lease, dry_run=dry_run, between=between)
+        swept = sweep(store, lease, grace=grace, dry_run=dry_run, between=between)
         swept += sweep_strays(store, lease, dry_run=dry_run, between=between)
         done = _report(marked, purged, swept, uploads, dry_run=dry_run)
         if not dry_run:
