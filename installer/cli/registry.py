@@ -13,7 +13,9 @@ from installer.cli import keeping
 from installer.cli.access import audit, token
 from installer.cli.condition import status
 from installer.cli.connecting import connect, connection_options
+from installer.cli.events import tell_events, tell_supervisor
 from installer.cli.render import Console, Verbs, amount, json_option
+from installer.cli.service import ready, unit
 from installer.cli.trusting import trust_options
 from installer.cli.users import user as users_group
 from registry.errors import UsageError
@@ -66,7 +68,6 @@ def serve(
 ) -> None:
     """Serve until the process is told to end. Bundles are verified first and served without unpacking them."""
     from installer.cli import serving  # noqa: PLC0415 - `--help` need not wait for a server
-    from installer.cli.events import tell_events  # noqa: PLC0415
     from registry.server.serve import listen as begin_to_listen  # noqa: PLC0415
     from registry.server.serve import serve as run  # noqa: PLC0415
     from registry.server.workers import default_count, share  # noqa: PLC0415
@@ -141,6 +142,7 @@ def _say_ready(console: Console, served: Served, url: str) -> None:
         lines += [f"  from {name}: {len(repositories)} repositories", *(f"    {one}" for one in repositories[:NAMED])]
         lines += [f"    and {len(repositories) - NAMED} more"] if len(repositories) > NAMED else []
     console.result("RegistryServing", {"url": url, "sources": sources}, "\n".join([*lines, "ready"]))
+    tell_supervisor()
 
 
 @registry.command("import")
@@ -205,5 +207,5 @@ def _told(report: CopyReport, folder: Path) -> str:
     )
 
 
-for verb in (status, users_group, token, audit, *keeping.VERBS):
+for verb in (status, users_group, token, audit, *keeping.VERBS, unit, ready):
     registry.add_command(verb)

@@ -85,7 +85,7 @@ class Running:
         self._server, self._socket, _ = _prepare(settings, store, mounts)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="registry", daemon=True)
         self.port: int = self._socket.getsockname()[1]
-        self.url = _url(settings, self.port)
+        self.url = url_of(settings, self.port)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -123,7 +123,7 @@ def serve(
     One `worker` of several is given the `listener` they share.
     """
     server, listener, app = _prepare(settings, store, mounts, listener, worker)
-    url = _url(settings, listener.getsockname()[1])
+    url = url_of(settings, listener.getsockname()[1])
 
     def ready() -> None:
         on_ready(url)
@@ -168,7 +168,8 @@ def _prepare(
     return server, listener or listen(settings), app
 
 
-def _url(settings: Settings, port: int) -> str:
+def url_of(settings: Settings, port: int) -> str:
+    """Return the address by which this machine reaches a server that listens on a port."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - a question
     return f"{'https' if settings.certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
