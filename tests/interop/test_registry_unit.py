@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,17 +36,9 @@ MACHINE = Recipe(
 CONFIG = "listen: 0.0.0.0:443\nworkers: 2\ncertificate: tls.pem\nkey: tls.key\nusers: users\n"
 STORE = "/var/lib/dryport/registry"
 SETTINGS = "/etc/dryport/registry"
-INSTALL = f"""
-set -e
-ln -s /opt/kit/bin/dryport /usr/local/bin/dryport
-useradd --system --home-dir {STORE} --shell /usr/sbin/nologin dryport-registry
-mkdir -p {SETTINGS}
-cp /opt/given/* {SETTINGS}/
-chown -R root:dryport-registry {SETTINGS}
-chmod -R u=rwX,g=rX,o= {SETTINGS}
-dryport registry unit > /etc/systemd/system/dryport-registry.service
-systemctl daemon-reload
-"""
+PAGE = (ROOT / "docs/registry.md").read_text()
+PREPARE, START = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)[:2]
+FILES = f"install -o root -g dryport-registry -m 0640 /given/config.yaml /given/tls.* /given/users {SETTINGS}"
 
 
 def written(folder: Path, config: str, name: str) -> Path:
@@ -52,7 +46,7 @@ def written(folder: Path, config: str, name: str) -> Path:
     place = folder / name
     place.mkdir()
     (place / "config.yaml").write_text(config)
-    program = shutil.which("dryport") or "dryport"
+    program = str(Path(sys.executable).with_name("dryport"))
     unit = run(*COMMAND, "registry", "unit", "--config", str(place / "config.yaml"), "--program", program)
     (place / "dryport-registry.service").write_text(unit)
     return place / "dryport-registry.service"
@@ -60,14 +54,14 @@ def written(folder: Path, config: str, name: str) -> Path:
 
 @pytest.mark.parametrize("name", ["etc", "with a space", '100 % of "it" for $5'])
 def test_systemd_finds_nothing_wrong_with_it(tmp_path: Path, name: str) -> None:
-    need("systemd-analyze", "dryport")
+    need("systemd-analyze")
     path = written(tmp_path, f"{CONFIG}store: a store\naccess: {STORE}/x\n", name)
     done = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_systemd_judges_it_well_shut_in(tmp_path: Path) -> None:
-    need("systemd-analyze", "dryport")
+    need("systemd-analyze")
     path = written(tmp_path, f"{CONFIG}store: {STORE}\n", "etc")
     command = ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE}", path]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -95,30 +89,27 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     need("podman", "mmdebstrap")
     need_root()
     folder = tmp_path_factory.mktemp("machine")
-    shutil.unpack_archive(build_kit(ROOT, folder, Silent()).path, folder, filter="tar")
-    (kit,) = folder.glob("dryport-kit-*/")
     given = folder / "given"
-    given.mkdir()
+    build_kit(ROOT, given, Silent())
     identity = Authority(folder).issue("registry.example.org")
     shutil.copy(identity.certificate, given / "tls.pem")
     shutil.copy(identity.key, given / "tls.key")
     (given / "users").write_text(user_line("ann", "pw", ["pull:*"], iterations=100_000) + "\n")
     (given / "config.yaml").write_text(f"{CONFIG}store: {STORE}\n")
     name = f"dryport-test-{secrets.token_hex(4)}"
-    mounts = ("--volume", f"{kit}:/opt/kit:ro", "--volume", f"{given}:/opt/given:ro")
     try:
-        podman.run("run", "--detach", "--name", name, "--network", "none", "--systemd=always", *mounts,
-                   images.ensure(MACHINE))  # fmt: skip
+        podman.run("run", "--detach", "--name", name, "--network", "none", "--systemd=always",
+                   "--volume", f"{given}:/given:ro", images.ensure(MACHINE))  # fmt: skip
         found = Machine(name)
         in_time(lambda: podman.inside(name, "/usr/bin/systemctl", "is-system-running").stdout == "running\n", 60)
-        found.types(INSTALL)
+        found.types(f"set -e\ncd /given\n{PREPARE}{FILES}\n{START}")
         yield found
     finally:
         podman.run("rm", "--force", "--time", "1", "--volumes", "--ignore", name)
 
 
 def test_it_is_started_when_it_serves_under_a_user_without_rights(machine: Machine) -> None:
-    machine.types("systemctl start dryport-registry && dryport registry ready")  # with no wait in between
+    assert "ready" in START.splitlines()[-1]  # it was, with no wait in between
     pid = machine.shows("MainPID")
     status = machine.types(f"cat /proc/{pid}/status")
     assert machine.types(f"stat -c %U /proc/{pid}") == "dryport-registry\n"
