@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from installer.cli.render import Console
 from installer.cli.serving import ACCESS, BundleEntry, ServeConfig, address, below, judge, open_entry, site_error
 from registry.errors import DryportError, MediaError, SiteError, TrustError, UsageError
 from registry.server.accounts import KEY, ROBOTS, VOID, read_issuer, read_void
@@ -65,6 +66,17 @@ def check(path: Path) -> Checked:
             look.note(wrong)
         look.at(config, is_whole=wrong is None)
     return look.checked()
+
+
+def report(path: Path, console: Console) -> None:
+    """Check a configuration and print what came of it. Raises what the worst finding is, or ends with its code."""
+    done = check(path)
+    for warning in done.warnings:
+        console.note(f"warning: {warning}")
+    word = "would not serve" if done.findings else "can be served"
+    text = "\n".join([f"{path}: {word}", *(f"  {line}" for line in done.seen)])
+    value = {"config": str(path), "isUsable": not done.findings, "seen": done.seen, "warnings": done.warnings}
+    console.verdict("RegistryConfig", value, text, done.refusal(path))
 
 
 class _Look:

@@ -82,7 +82,9 @@ def serve(
         if given or bundles or any(trust.values()):
             raise UsageError("config-and-options", "a configuration file stands alone", hint="write it into the file")
         if only_check:
-            _check(config, Console(as_json=as_json))
+            from installer.cli.checking import report  # noqa: PLC0415 - as above
+
+            report(config, Console(as_json=as_json))
             return
         wanted, folder = serving.ServeConfig.read(config), config.parent
     else:
@@ -103,18 +105,6 @@ def serve(
     with begin_to_listen(settings) as listener:
         tell_events()
         share(wanted.workers or default_count(), work)
-
-
-def _check(path: Path, console: Console) -> None:
-    from installer.cli.checking import check  # noqa: PLC0415 - as above
-
-    done = check(path)
-    for warning in done.warnings:
-        console.note(f"warning: {warning}")
-    value = {"config": str(path), "isUsable": not done.findings, "seen": done.seen, "warnings": done.warnings}
-    word = "would not serve" if done.findings else "can be served"
-    text = "\n".join([f"{path}: {word}", *(f"  {line}" for line in done.seen)])
-    console.verdict("RegistryConfig", value, text, done.refusal(path))
 
 
 def _from_options(given: Mapping[str, object], bundles: Sequence[Mapping[str, object]]) -> ServeConfig:
