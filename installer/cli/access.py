@@ -232,7 +232,14 @@ def _save(folder: Path, robots: Robots, event: str, name: str, grants: str = "")
     _note(folder, event, name, grants=grants)
 
 
-def _note(folder: Path, event: str, name: str, **details: str) -> None:
+def note_upkeep(store: Path, event: str, **details: int) -> None:
+    """Note what a command did to a store in the audit log of the registry that serves it, where it has one."""
+    if (store / "access/audit").is_dir():
+        with _folder(store, None) as folder:
+            _note(folder, event, "", **details)
+
+
+def _note(folder: Path, event: str, name: str, **details: str | int) -> None:
     from registry.server.audit import open_audit  # noqa: PLC0415 - as above
 
     log = open_audit(folder)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from installer.cli.access import note_upkeep
 from installer.cli.connecting import Reach, connection_options
 from installer.cli.render import Console, amount, json_option
 from installer.cli.trusting import trust_options
@@ -44,10 +45,13 @@ def gc(*, folder: Path, lease: float, grace: float, dry_run: bool, as_json: bool
     It takes two runs: the first marks, and one after the grace frees. Less than an hour is for a store to which
     nobody pushes.
     """
-    from registry.store.gc import collect  # noqa: PLC0415 - `--help` need not wait for a database
+    from registry.server.audit import COLLECT  # noqa: PLC0415 - `--help` need not wait for a database
+    from registry.store.gc import collect  # noqa: PLC0415
 
     with _opened(folder) as store:
         done = collect(store, lease=lease * HOUR, grace=grace * HOUR, dry_run=dry_run)
+    if not dry_run:
+        note_upkeep(folder, COLLECT, freed=done.freed, marked=done.marked_bytes)
     would = "would be " if dry_run else ""
     garbage = f"{done.marked_manifests} manifests and {done.marked_blobs} blobs ({amount(done.marked_bytes)})"
     text = (
@@ -63,10 +67,13 @@ def gc(*, folder: Path, lease: float, grace: float, dry_run: bool, as_json: bool
 @json_option
 def retention(*, folder: Path, dry_run: bool, as_json: bool) -> None:
     """Take away the tags that the store's policy does not keep. `gc` frees what only they named."""
-    from registry.store.retention import retain  # noqa: PLC0415 - as above
+    from registry.server.audit import RETAIN  # noqa: PLC0415 - as above
+    from registry.store.retention import retain  # noqa: PLC0415
 
     with _opened(folder) as store:
         found = retain(store, dry_run=dry_run)
+    if found and not dry_run:
+        note_upkeep(folder, RETAIN, tags=len(found))
     lines = [f"{len(found)} tag(s) {'would go' if dry_run else 'gone'}"]
     lines += [f"  {one.repository}:{one.tag}  {one.digest}" for one in found]
     value = {"store": str(folder), "dryRun": dry_run, "tags": [one.as_json() for one in found]}

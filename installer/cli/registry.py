@@ -11,11 +11,14 @@ import click
 
 from installer.cli import keeping
 from installer.cli.access import audit, token
+from installer.cli.condition import status
 from installer.cli.connecting import Reach, connection_options
+from installer.cli.events import tell_events, tell_supervisor
 from installer.cli.render import Console, Verbs, amount, json_option
+from installer.cli.service import ready, unit
 from installer.cli.trusting import trust_options
 from installer.cli.users import user as users_group
-from registry.errors import SiteError, UsageError
+from registry.errors import UsageError
 
 if TYPE_CHECKING:
     from installer.cli.serving import ServeConfig, Served
@@ -44,11 +47,13 @@ def registry() -> None:
 @click.option(
     "--workers", type=click.IntRange(1, 64), metavar="N", help="Processes that serve.  [default: one per core, up to 8]"
 )
+@click.option("--check", "only_check", is_flag=True, help="Look at all that --config names, and serve nothing.")
 @trust_options
 @json_option
 def serve(
     *,
     config: Path | None,
+    only_check: bool,
     bundles: tuple[Path, ...],
     store: Path | None,
     listen: str | None,
@@ -71,14 +76,23 @@ def serve(
     options |= {"store": store, "workers": workers}
     given = {name: value for name, value in options.items() if value is not None}
     trust = {"home": home, "root": first_root, "fingerprint": fingerprint}
+    if only_check and config is None:
+        raise UsageError("check-without-config", "a configuration file is checked", hint="--config FILE --check")
     if config is not None:
         if given or bundles or any(trust.values()):
             raise UsageError("config-and-options", "a configuration file stands alone", hint="write it into the file")
+        if only_check:
+            from installer.cli.checking import report  # noqa: PLC0415 - as above
+
+            report(config, Console(as_json=as_json))
+            return
         wanted, folder = serving.ServeConfig.read(config), config.parent
     else:
         wanted, folder = _from_options(given, [{"path": path, **trust} for path in bundles]), Path()
     console = Console(as_json=as_json)
-    settings = wanted.settings(folder)
+    with serving.said_by(config):
+        settings = wanted.settings(folder)
+        serving.judge(settings.store, wanted.bundles)
 
     def work(worker: Worker | None = None) -> None:
         with serving.opened(settings, wanted.bundles, folder) as served:
@@ -88,8 +102,8 @@ def serve(
             tell = partial(_say_ready, console, served) if is_first else _say_nothing
             run(settings, served.store, served.mounts, tell, listener=listener, worker=worker)
 
-    serving.judge(settings, wanted.bundles)
     with begin_to_listen(settings) as listener:
+        tell_events()
         share(wanted.workers or default_count(), work)
 
 
@@ -118,6 +132,7 @@ def _say_ready(console: Console, served: Served, url: str) -> None:
         lines += [f"  from {name}: {len(repositories)} repositories", *(f"    {one}" for one in repositories[:NAMED])]
         lines += [f"    and {len(repositories) - NAMED} more"] if len(repositories) > NAMED else []
     console.result("RegistryServing", {"url": url, "sources": sources}, "\n".join([*lines, "ready"]))
+    tell_supervisor()
 
 
 @registry.command("import")
@@ -186,36 +201,5 @@ def _told(report: CopyReport, folder: Path) -> str:
     )
 
 
-@registry.command()
-@click.option("--store", "folder", type=FOLDER, required=True, help="Store to look into.")
-@json_option
-def status(*, folder: Path, as_json: bool) -> None:
-    """Say what a store holds, and whether it is whole. It is when all that its manifests name is there."""
-    from registry.mirror.inventory import inventory  # noqa: PLC0415 - as above
-    from registry.store.store import Store  # noqa: PLC0415
-
-    console = Console(as_json=as_json)
-    if not (folder / "index.sqlite").is_file():
-        raise SiteError(
-            "store-missing", "there is no store", where=str(folder), hint="dryport registry import --store DIR"
-        )
-    with Store.open(folder) as store:
-        found = inventory(store)
-    lines = [f"  {one.name}  {', '.join(one.tags) or '(no tag)'}" for one in found.repositories]
-    text = (
-        f"{folder}: {len(found.repositories)} repositories, {found.manifests} manifests, "
-        f"{found.blobs} blobs ({amount(found.size)}), {'whole' if not found.missing else 'NOT WHOLE'}"
-    )
-    refusal = SiteError(
-        "store-incomplete",
-        f"{len(found.missing)} thing(s) that manifests name are not in the store",
-        where=str(folder),
-        findings=[SiteError("content-missing", "missing or cut short", where=name) for name in found.missing],
-        hint="import again from where they came: dryport registry import",
-    )
-    value = {"store": str(folder), **found.as_json()}
-    console.verdict("RegistryStatus", value, "\n".join([text, *lines]), refusal if found.missing else None)
-
-
-for verb in (users_group, token, audit, *keeping.VERBS):
+for verb in (status, users_group, token, audit, *keeping.VERBS, unit, ready):
     registry.add_command(verb)

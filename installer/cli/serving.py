@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError, field_validator
 
@@ -28,28 +29,33 @@ from installer.site import memory
 from installer.site.home import Home
 from registry.content import ContentSource
 from registry.declaration import findings, load
-from registry.errors import SiteError, UsageError
+from registry.errors import DryportError, SiteError, UsageError
 from registry.server.limits import Limits, Rate
 from registry.server.settings import Settings
 from registry.store.store import Store
 
 ACCESS = "access"
 """The access folder's place in a store: robots, the tokens' key, the audit log."""
+HOUR = 3600.0
 DEFAULT_LISTEN = "127.0.0.1:5000"
 _LISTEN = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})")
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class BundleEntry(_Section):
     """A bundle to serve from, and whom to trust for it: a site's home, or a first root with its fingerprint."""
 
     path: Path
+    """The bundle's file."""
     home: Path | None = None
+    """The site's home whose trust and memory count."""
     root: Path | None = None
+    """Instead of a home: the first root, 1.root.json."""
     fingerprint: str | None = None
+    """That root's fingerprint, `sha256:...`, from a channel other than the bundle."""
 
 
 class RateEntry(_Section):
@@ -63,10 +69,15 @@ class LimitsEntry(_Section):
     """How often somebody may ask one server process; `proxies` are believed to know who asks through them."""
 
     identity: RateEntry | None = None
+    """Requests of one user or robot."""
     address: RateEntry | None = None
+    """Requests from one address."""
     failures: RateEntry | None = None
+    """Wrong credentials from one address."""
     limits_loopback: bool = False
+    """Whether this machine's own requests count too."""
     proxies: frozenset[IPvAnyAddress] = frozenset()
+    """Addresses whose X-Forwarded-For is believed."""
 
     def limits(self) -> Limits:
         """Return them as the server takes them; what is not said stays at its default."""
@@ -77,23 +88,35 @@ class LimitsEntry(_Section):
 
 
 class ServeConfig(_Section):
-    """A whole configuration file; relative paths are beside it."""
+    """The configuration file of `dryport registry serve`; relative paths are beside it."""
 
-    listen: str = DEFAULT_LISTEN
+    listen: str = Field(DEFAULT_LISTEN, examples=["0.0.0.0:5000", "[::]:5000"])
+    """HOST:PORT. Beyond this machine's own loopback the registry speaks TLS only."""
     certificate: Path | None = None
+    """The server's certificate chain, PEM."""
     key: Path | None = None
+    """The certificate's key, PEM, not encrypted."""
     users: Path | None = None
+    """The users file; see `dryport registry user add`."""
     store: Path | None = None
+    """The store's folder; made if it is not there. Without one, bundles alone are served."""
     access: Path | None = None
-    external_url: str | None = None
+    """Folder of robots, the tokens' key and the audit log; `access` in the store where this is left out."""
+    external_url: str | None = Field(None, examples=["https://registry.example.org:5000"])
+    """Under which address clients reach the registry; given, they are told to use tokens."""
     client_ca: Path | None = None
+    """Who signs the certificates by which clients may log in, PEM."""
     anonymous_pull: bool = False
+    """Whether anybody may pull everything."""
     limits: LimitsEntry = LimitsEntry()
     bundles: tuple[BundleEntry, ...] = ()
+    """Bundles to serve in place."""
     workers: int = Field(0, ge=0, le=64)
     """Processes that serve; 0 stands for one per core."""
     accel: str = ""
     """Where an nginx in front has the store's blobs, which it then sends itself; docs/registry-behind-nginx.md."""
+    collect_hours: float = Field(24.0, ge=0, le=8784)
+    """How often garbage is collected while the registry serves; 0 stands for never."""
 
     @field_validator("listen")
     @classmethod
@@ -104,17 +127,32 @@ class ServeConfig(_Section):
     @classmethod
     def read(cls, path: Path) -> ServeConfig:
         """Return the configuration in a file. Raises SiteError with every finding."""
+        config, error = cls.partly(path)
+        if error is not None:
+            raise error
+        return config
+
+    @classmethod
+    def partly(cls, path: Path) -> tuple[ServeConfig, SiteError | None]:
+        """Return what of a file is a configuration, and the error with every finding about the rest.
+
+        Raises SiteError for a file that is none at all.
+        """
         try:
-            return cls.model_validate(load(path))
+            value = load(path)
+            return cls.model_validate(value), None
         except ValidationError as error:
-            raise SiteError(
+            told = SiteError(
                 "config-invalid",
                 f"{error.error_count()} finding(s) in the configuration",
                 where=str(path),
                 findings=findings(error, SiteError, "config-field"),
-                hint="the fields are listen, certificate, key, users, store, bundles, access, external_url, client_ca, "
-                "anonymous_pull, limits, workers and accel",
-            ) from error
+                hint=f"the fields are {', '.join(cls.model_fields)}",
+            )
+            wrong = {str(one["loc"][0]) for one in error.errors() if one["loc"]}
+            if not isinstance(value, dict) or not wrong:
+                raise told from error
+            return cls.model_validate({name: part for name, part in value.items() if str(name) not in wrong}), told
         except (OSError, ValueError) as error:
             raise SiteError(
                 "config-unreadable", str(error), where=str(path), hint="name a YAML file: --config FILE"
@@ -123,24 +161,26 @@ class ServeConfig(_Section):
     def settings(self, folder: Path) -> Settings:
         """Return the server's settings, with paths seen from `folder`."""
         host, port = address(self.listen)
-        store = _below(folder, self.store)
+        store = below(folder, self.store)
         return Settings(
             host=host,
             port=port,
-            certificate=_below(folder, self.certificate),
-            key=_below(folder, self.key),
-            users=_below(folder, self.users),
+            certificate=below(folder, self.certificate),
+            key=below(folder, self.key),
+            users=below(folder, self.users),
             store=store,
-            access=_below(folder, self.access) or (store / ACCESS if store else None),
-            client_ca=_below(folder, self.client_ca),
+            access=below(folder, self.access) or (store / ACCESS if store else None),
+            client_ca=below(folder, self.client_ca),
             external_url=self.external_url,
             accel=self.accel,
             anonymous_pull=self.anonymous_pull,
             limits=self.limits.limits(),
+            collect_seconds=self.collect_hours * HOUR,
         )
 
 
-def _below(folder: Path, path: Path | None) -> Path | None:
+def below(folder: Path, path: Path | None) -> Path | None:
+    """Return a configuration's path as seen from its folder."""
     return folder / path if path else None
 
 
@@ -155,11 +195,16 @@ class Served:
     warnings: Sequence[str]
 
 
-def judge(settings: Settings, bundles: Sequence[BundleEntry]) -> None:
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the configuration file, as published in docs/registry.schema.json."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **ServeConfig.model_json_schema()}
+
+
+def judge(store: Path | None, bundles: Sequence[BundleEntry]) -> None:
     """Refuse what no opening is needed for. Raises UsageError."""
-    if settings.store is None and not bundles:
+    if store is None and not bundles:
         raise UsageError(
-            "nothing-to-serve", "there is neither a bundle nor a store to serve", hint="--bundle or --store"
+            "nothing-to-serve", "there is neither a bundle nor a store to serve", hint="name a bundle or a store"
         )
     for entry in bundles:
         if entry.home is None and entry.root is None and entry.fingerprint is None:
@@ -167,12 +212,36 @@ def judge(settings: Settings, bundles: Sequence[BundleEntry]) -> None:
 
 
 @contextmanager
+def said_by(path: Path | None) -> Iterator[None]:
+    """Tell what cannot be as a fault of the file that says so, where a file does. Raises SiteError then."""
+    try:
+        yield
+    except UsageError as error:
+        if path is None:
+            raise
+        raise site_error(error, path) from error
+
+
+def site_error(error: DryportError, path: Path) -> SiteError:
+    """Return an error as one of the file that is to be mended."""
+    return SiteError(
+        error.reference,
+        error.message,
+        where=error.where or str(path),
+        expected=error.expected,
+        seen=error.seen,
+        hint=error.hint,
+        findings=[site_error(one, path) for one in error.findings],
+    )
+
+
+@contextmanager
 def opened(settings: Settings, bundles: Sequence[BundleEntry], folder: Path) -> Iterator[Served]:
     """Open the store and verify the bundles. Raises UsageError, TrustError, MediaError, SiteError."""
-    judge(settings, bundles)
+    judge(settings.store, bundles)
     with ExitStack() as stack:
         store = stack.enter_context(Store.open(settings.store)) if settings.store else None
-        verified = [_verified(entry, folder) for entry in bundles]
+        verified = [open_entry(entry, folder) for entry in bundles]
         for one in verified:
             stack.callback(one.close)
         mounts = [one.content() for one in verified]
@@ -184,13 +253,17 @@ def opened(settings: Settings, bundles: Sequence[BundleEntry], folder: Path) -> 
         yield Served(store, mounts, origins, [warning for one in verified for warning in one.warnings])
 
 
-def open_bundle(path: Path, home: Path | None, root: Path | None, fingerprint: str | None) -> Verified:
-    """Return a bundle, verified against whom the options trust. Raises UsageError, TrustError, MediaError.
+def open_bundle(
+    path: Path, home: Path | None, root: Path | None, fingerprint: str | None, *, learns: bool = True
+) -> Verified:
+    """Return a bundle, verified against whom the options trust. Raises UsageError, TrustError, MediaError, SiteError.
 
-    A site's home learns the newer roots that the bundle brings.
+    A site's home learns the newer roots that the bundle brings, unless it is only looked at.
     """
     if home is not None and root is None and fingerprint is None:
-        return memory.verified(Home.open(home), path, now=datetime.now(UTC))
+        if learns:
+            return memory.verified(Home.open(home), path, now=datetime.now(UTC))
+        return verify(path, memory.remembered(Home.open(home)), now=datetime.now(UTC))
     state = trust_state(home, root, fingerprint)
     if state is None:
         raise _untrusted(path)
@@ -222,6 +295,7 @@ def address(text: str) -> tuple[str, int]:
     return found[1] or found[2], int(found[3])
 
 
-def _verified(entry: BundleEntry, folder: Path) -> Verified:
-    home, root = (folder / path if path else None for path in (entry.home, entry.root))
-    return open_bundle(folder / entry.path, home, root, entry.fingerprint)
+def open_entry(entry: BundleEntry, folder: Path, *, learns: bool = True) -> Verified:
+    """Return the bundle of a configuration's entry, verified; as `open_bundle`."""
+    home, root = (below(folder, path) for path in (entry.home, entry.root))
+    return open_bundle(folder / entry.path, home, root, entry.fingerprint, learns=learns)

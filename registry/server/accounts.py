@@ -69,6 +69,12 @@ class Accounts:
             prepare(folder)
         self.refresh()
 
+    def look_again(self) -> None:
+        """Let the next refresh read everything, whatever the files' times say."""
+        self._issuer = None
+        if self._stamps is not None:  # a file that was damaged is read again by every refresh
+            self._stamps = ()
+
     def refresh(self) -> None:
         """Read again what changed. Raises SiteError for a file that is damaged."""
         stamps = tuple(map(_stamp, self._watched))
@@ -131,16 +137,7 @@ class Accounts:
         path = self._folder / KEY
         stamp = _stamp(path)
         if self._issuer is None or self._issuer[0] != stamp:
-            try:
-                self._issuer = (stamp, Issuer.from_pem(path.read_bytes(), self._service))
-            except (OSError, ValueError, TypeError) as error:
-                raise SiteError(
-                    "token-key-unusable",
-                    "the tokens' key cannot be used",
-                    where=str(path),
-                    seen=str(error)[:200],
-                    hint="remove it and start the registry again; who is logged in logs in once more",
-                ) from error
+            self._issuer = (stamp, read_issuer(path, self._service))
         return self._issuer[1]
 
 
@@ -157,6 +154,20 @@ def prepare(folder: Path) -> None:
             where=str(folder),
             seen=str(error),
             hint="give a folder that this user may write: access: DIR",
+        ) from error
+
+
+def read_issuer(path: Path, service: str) -> Issuer:
+    """Return the issuer whose key lies in a file. Raises SiteError."""
+    try:
+        return Issuer.from_pem(path.read_bytes(), service)
+    except (OSError, ValueError, TypeError) as error:
+        raise SiteError(
+            "token-key-unusable",
+            "the tokens' key cannot be used",
+            where=str(path),
+            seen=str(error)[:200],
+            hint="remove it and start the registry again; who is logged in logs in once more",
         ) from error
 
 

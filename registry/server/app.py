@@ -19,7 +19,6 @@ from registry.server.auth import Identity, LoginRefusal, access_of, refusal
 from registry.server.context import READ_ONLY, Call, Registry
 from registry.server.exchange import (
     Answer,
-    ASGIApp,
     DamagedError,
     DisconnectedError,
     Receive,
@@ -40,6 +39,7 @@ from registry.server.watch import Sight, watch_of
 from registry.server.wire import Refusal, warning
 from registry.server.workers import Worker
 from registry.store.faults import PolicyError
+from registry.store.gc import Collected
 from registry.store.store import Store
 
 log = logging.getLogger("dryport.registry")
@@ -102,6 +102,19 @@ class Application:
             answer = _failed(request, error)
             await reply(request, answer, send, self._registry.threads)
         self._watch.over(sight, request, answer)
+
+    def collected(self, done: Collected) -> None:
+        """Count and note a collection of garbage that ran beside the requests."""
+        self._watch.collected(done)
+
+    def reload(self) -> None:
+        """Read users, robots and policy anew; what is wrong with them is told in the log, and lets nobody in."""
+        store = self._registry.store
+        for read in (self._access.reload, *([store.reload] if store else [])):
+            try:
+                read()
+            except DryportError as error:
+                log.error("%s: %s (%s)", error.where, error.message, error.reference)  # noqa: TRY400 - no bug
 
     def at_once(self, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Kept | None:
         """Return the answer to a GET or HEAD that needs no work at all; None says nothing about what comes of it.
@@ -221,6 +234,6 @@ def _failed(request: Request, error: Exception) -> Answer:
 
 def application(
     settings: Settings, store: Store | None, mounts: Sequence[ContentSource], worker: Worker | None = None
-) -> ASGIApp:
+) -> Application:
     """Return the registry's ASGI application. Raises SiteError if the users file cannot be read."""
     return Application(settings, store, mounts, worker)

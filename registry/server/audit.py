@@ -37,6 +37,8 @@ _HEAD = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 _LOCK = "lock"
 AUDIT = "audit"
 """The log's place in the access folder."""
+COLLECT, RETAIN = "store.collect", "store.retain"
+"""What upkeep is called in the log, by whomever it is done."""
 log = logging.getLogger("dryport.registry.audit")
 
 

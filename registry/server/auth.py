@@ -128,6 +128,12 @@ class Access:
         self._remember(mark, identity, time.monotonic() + seconds)
         return identity
 
+    def reload(self) -> None:
+        """Read users, robots and the tokens' key anew. Raises SiteError for a file that is damaged."""
+        self._accounts.look_again()
+        self._is_fresh = False
+        self._refresh()
+
     def recall(self, given: bytes | None) -> Identity | None:
         """Return who asks where that needs no work: by credentials that were right lately, or by none if all may pull.
 

@@ -26,6 +26,8 @@ TOTALS = {
     "throttled": "Requests refused by a rate limit.",
     "tokens_issued": "Tokens given out.",
     "audit_lines": "Lines given to the audit log.",
+    "collections": "Collections of garbage by this server.",
+    "collected_bytes": "Bytes that they freed.",
 }
 
 

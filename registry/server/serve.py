@@ -19,8 +19,9 @@ import uvicorn
 
 from registry.content import ContentSource
 from registry.errors import SiteError
-from registry.server.app import application
+from registry.server.app import Application, application
 from registry.server.protocol import Connection
+from registry.server.schedule import schedule_of
 from registry.server.secure import SecureListener
 from registry.server.settings import Settings
 from registry.server.tls import Certificates
@@ -36,14 +37,22 @@ IDLE_SECONDS = 75
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which ends on SIGTERM and SIGINT and then returns, instead of raising the signal again."""
+    """uvicorn's server, which ends on SIGTERM and SIGINT and then returns, instead of raising the signal again.
+
+    On SIGHUP it reads certificate, users and policy anew; no connection is disturbed.
+    """
 
     on_ready: Callable[[], None] = staticmethod(lambda: None)
+    on_reload: Callable[[], None] = staticmethod(lambda: None)
     certificates: Certificates | None = None
+    _is_told_to_reload = False
 
     async def on_tick(self, counter: int) -> bool:
-        if self.certificates and counter % CERTIFICATE_TICKS == 0:
-            self.certificates.refresh()
+        is_told, self._is_told_to_reload = self._is_told_to_reload, False
+        if self.certificates and (is_told or counter % CERTIFICATE_TICKS == 0):
+            self.certificates.refresh(is_told=is_told)
+        if is_told:
+            self.on_reload()
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -65,7 +74,8 @@ class _Server(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._end) for number in (signal.SIGTERM, signal.SIGINT)}
+        handlers = {signal.SIGTERM: self._end, signal.SIGINT: self._end, signal.SIGHUP: self._reload}
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
         finally:
@@ -75,15 +85,18 @@ class _Server(uvicorn.Server):
     def _end(self, number: int, frame: FrameType | None) -> None:
         self.handle_exit(number, frame)
 
+    def _reload(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_told_to_reload = True
+
 
 class Running:
     """A server in a background thread, as a context manager."""
 
     def __init__(self, settings: Settings, store: Store | None, mounts: Sequence[ContentSource] = ()) -> None:
-        self._server, self._socket = _prepare(settings, store, mounts)
+        self._server, self._socket, _ = _prepare(settings, store, mounts)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="registry", daemon=True)
         self.port: int = self._socket.getsockname()[1]
-        self.url = _url(settings, self.port)
+        self.url = url_of(settings, self.port)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -120,8 +133,8 @@ def serve(
 
     One `worker` of several is given the `listener` they share.
     """
-    server, listener = _prepare(settings, store, mounts, listener, worker)
-    url = _url(settings, listener.getsockname()[1])
+    server, listener, app = _prepare(settings, store, mounts, listener, worker)
+    url = url_of(settings, listener.getsockname()[1])
 
     def ready() -> None:
         on_ready(url)
@@ -129,7 +142,7 @@ def serve(
             worker.tell_ready()
 
     server.on_ready = ready
-    with listener:
+    with listener, schedule_of(settings, store, app.collected, worker):
         server.run([listener])
 
 
@@ -139,10 +152,11 @@ def _prepare(
     mounts: Sequence[ContentSource],
     listener: socket.socket | None = None,
     worker: Worker | None = None,
-) -> tuple[_Server, socket.socket]:
+) -> tuple[_Server, socket.socket, Application]:
     certificates = Certificates.of(settings)
+    app = application(settings, store, mounts, worker)
     config = uvicorn.Config(
-        application(settings, store, mounts, worker),
+        app,
         loop="uvloop",
         http=Connection,
         ws="none",
@@ -158,24 +172,31 @@ def _prepare(
     config.load()
     server = _Server(config)
     server.certificates = certificates
-    return server, listener or listen(settings)
+    server.on_reload = app.reload
+    return server, listener or listen(settings), app
 
 
-def _url(settings: Settings, port: int) -> str:
+def url_of(settings: Settings, port: int) -> str:
+    """Return the address by which this machine reaches a server that listens on a port."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - a question
     return f"{'https' if settings.certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def listen(settings: Settings) -> socket.socket:
     """Return the socket that settings say. Raises SiteError."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    return listen_at(settings.host, settings.port)
+
+
+def listen_at(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; port 0 lets the system choose. Raises SiteError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise SiteError(
             "address-unusable",
             "the registry cannot listen on this address",
-            where=f"{settings.host}:{settings.port}",
+            where=f"{host}:{port}",
             seen=str(error),
             hint="end what uses the port, or listen elsewhere",
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -39,31 +40,46 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     accel: str = ""
     """The place of the store's `blobs` folder in an nginx in front, which then sends blobs itself; as `/-/blobs`."""
+    collect_seconds: float = 0.0
+    """How often garbage is collected while this server serves in the foreground; 0 stands for never."""
 
     def __post_init__(self) -> None:
-        if self.accel and not (_is_loopback(self.host) and _PLACE.fullmatch(self.accel)):
+        found = list(self._faults())
+        if len(found) == 1:
+            raise found[0]
+        if found:
             raise UsageError(
+                "settings-invalid",
+                f"{len(found)} settings cannot be",
+                findings=found,
+                hint="mend what is named here",
+            )
+
+    def _faults(self) -> Iterator[UsageError]:
+        if self.accel and not (_is_loopback(self.host) and _PLACE.fullmatch(self.accel)):
+            yield UsageError(
                 "accel-invalid",
                 "blobs are left to an nginx on this machine, at a path of its own",
                 seen=f"{self.accel[:100]}, listening on {self.host}",
                 hint="listen on 127.0.0.1, and name a path such as /-/blobs",
             )
         if self.client_ca is not None and self.certificate is None:
-            raise UsageError("tls-incomplete", "certificates of clients need TLS", hint="give certificate and key")
+            yield UsageError("tls-incomplete", "certificates of clients need TLS", hint="give certificate and key")
         if self.external_url is not None and not _is_origin(self.external_url):
-            raise UsageError(
+            yield UsageError(
                 "external-url-invalid",
                 "the address for clients is https://HOST[:PORT], nothing behind it",
                 seen=self.external_url[:200],
+                hint="for example https://registry.example.org:5000; plain http is for this machine alone",
             )
         if (self.certificate is None) != (self.key is None):
-            raise UsageError("tls-incomplete", "a certificate and its key belong together", hint="give both, or none")
+            yield UsageError("tls-incomplete", "a certificate and its key belong together", hint="give both, or none")
         if self.certificate is None and not _is_loopback(self.host):
-            raise UsageError(
+            yield UsageError(
                 "tls-missing",
                 "beyond this machine the registry speaks TLS only",
                 where=self.host,
-                hint="give --certificate and --key, or listen on 127.0.0.1",
+                hint="give certificate and key, or listen on 127.0.0.1",
             )
 
 

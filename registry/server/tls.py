@@ -44,18 +44,18 @@ class Certificates:
                 hint="give a PEM certificate chain and the unencrypted PEM key that belongs to it",
             ) from error
 
-    def refresh(self) -> bool:
-        """Take in changed files; say whether new connections get something new."""
+    def refresh(self, *, is_told: bool = False) -> bool:
+        """Take in changed files, or all of them if somebody said so; say whether new connections get what they hold."""
         stamps = self._seen()
-        if stamps == self._stamps:
+        if stamps == self._stamps and not is_told:
             return False
         self._stamps = stamps
         try:
             self.context = self._load()
         except OSError as error:
-            log.warning("the changed certificate is not used yet: %s", error)
+            log.warning("the certificate's files are not used yet: %s", error)
             return False
-        log.info("new connections get the changed certificate")
+        log.info("new connections get the certificate that is there now")
         return True
 
     def _load(self) -> ssl.SSLContext:

@@ -103,13 +103,25 @@ class Users:
     @classmethod
     def parse(cls, text: str, where: str = "users") -> Users:
         """Return the users that the lines spell; empty lines and `#` comments are left out. Raises SiteError."""
-        users = []
+        users, wrong = [], []
         for number, line in enumerate(text.splitlines(), 1):
             if line.strip() and not line.startswith("#"):
                 try:
                     users.append(_user(line))
                 except ValueError as error:
-                    raise SiteError("users-invalid", str(error), where=f"{where} line {number}") from error
+                    wrong.append(
+                        SiteError(
+                            "users-invalid",
+                            str(error),
+                            where=f"{where} line {number}",
+                            hint="take the line out and make it again: dryport registry user add",
+                        )
+                    )
+        if len(wrong) > 1:
+            hint = "mend the lines named here"
+            raise SiteError("users-invalid", f"{len(wrong)} lines name no user", where=where, findings=wrong, hint=hint)
+        if wrong:
+            raise wrong[0]
         return cls(users)
 
     @classmethod

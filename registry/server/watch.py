@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from registry.server.audit import Audit, open_audit
+from registry.server.audit import COLLECT, Audit, open_audit
 from registry.server.auth import LoginRefusal
 from registry.server.exchange import Answer, Request
 from registry.server.metrics import Gauge, Metrics
@@ -18,6 +18,7 @@ from registry.server.settings import Settings
 from registry.server.threads import Threads
 from registry.server.wire import Refusal
 from registry.server.workers import Worker
+from registry.store.gc import Collected
 
 _DONE = (201, 202)
 _NOTED = 255
@@ -90,6 +91,15 @@ class Watch:
         if answer and request.method != "HEAD":
             body = answer.body
             self.metrics.add("bytes_sent", len(body) if isinstance(body, bytes) else body.end - body.start)
+
+    def collected(self, done: Collected) -> None:
+        """Count and note a collection of garbage by this server; when this returns, its line is durable."""
+        self.metrics.add("collections")
+        self.metrics.add("collected_bytes", done.freed)
+        if self.audit:
+            self.audit.note(COLLECT, user="local:schedule", freed=done.freed, marked=done.marked_bytes)
+            self.metrics.add("audit_lines")
+            self.audit.flush()
 
     def _note(self, sight: Sight, event: str, request: Request, **details: str) -> bool:
         if self.audit is None:

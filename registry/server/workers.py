@@ -4,6 +4,7 @@
 * The first one starts alone; the others follow when it serves, so that what stops the start is told once.
 * One that dies is replaced. When the parent ends, for whatever reason, all end.
 * They share the socket and the board on which requests are counted; all else they tell each other by the store.
+* SIGHUP is handed on to all of them: whoever serves reads its files anew, and goes on serving.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -51,6 +53,7 @@ def share(count: int, work: Callable[[Worker | None], None]) -> None:
 
     Raises SystemExit with the first worker's status if that one ends before it serves.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is somebody who knows what to do with it
     if count == 1:
         work(None)
         return
@@ -75,7 +78,8 @@ class _Parent:
         self._ready, self._tell = os.pipe()
         self._numbers: dict[int, int] = {}
         self._is_ending = self._is_started = False
-        self._before = {number: signal.signal(number, self._end) for number in _ENDING}
+        handlers = dict.fromkeys(_ENDING, self._end) | {signal.SIGHUP: self._hand_on}
+        self._before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
 
     def fork(self, number: int) -> Worker | None:
         """Begin a worker; return it in its own process, None in this one."""
@@ -121,8 +125,12 @@ class _Parent:
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
         self._is_ending = True
+        self._hand_on(signal.SIGTERM)
+
+    def _hand_on(self, number: int, _frame: FrameType | None = None) -> None:
         for process in self._numbers:
-            os.kill(process, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it just ended
+                os.kill(process, number)
 
 
 def _end_with(life: int) -> None:

@@ -90,14 +90,19 @@ class Database:
             if seen is None:
                 connection.execute(insert(schema.facts).values(name="version", value=str(schema.VERSION)))
         if seen is not None and seen != str(schema.VERSION):
-            raise SiteError(
-                "store-version-unknown",
-                "the store was written by another dryport",
-                where=str(self._path),
-                expected=f"version {schema.VERSION}",
-                seen=f"version {seen}",
-                hint="use the dryport that wrote it, or a newer one",
-            )
+            raise unknown_version(self._path, seen)
+
+
+def unknown_version(path: Path, seen: str) -> SiteError:
+    """Return the error for an index that is none of ours."""
+    return SiteError(
+        "store-version-unknown",
+        "the store was written by another dryport",
+        where=str(path),
+        expected=f"version {schema.VERSION}",
+        seen=f"version {seen}",
+        hint="use the dryport that wrote it, or a newer one",
+    )
 
 
 def _prepare(connection: Any, _: object) -> None:  # noqa: ANN401 - whatever the driver's connection is

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from registry.store import durable
 from registry.store.changes import batches
 from registry.store.faults import ReadOnlyError
 from registry.store.garbage import Garbage, find, was_used_since
+from registry.store.runs import COLLECTION, record
 from registry.store.schema import holdings, manifests, repositories
 from registry.store.store import RESERVE, Store
 from registry.store.sweep import Swept, forget_empty, purge, sweep, sweep_strays
@@ -67,24 +68,45 @@ def collect(
     store: Store, *, lease: float = LEASE_SECONDS, grace: float = GRACE_SECONDS, dry_run: bool = False
 ) -> Collected:
     """Collect once. Raises SiteError if another collection runs, ReadOnlyError if nothing may change."""
+    with alone(store.folder / LOCK):
+        return collect_alone(store, lease=lease, grace=grace, dry_run=dry_run)
+
+
+def collect_alone(
+    store: Store,
+    *,
+    lease: float = LEASE_SECONDS,
+    grace: float = GRACE_SECONDS,
+    dry_run: bool = False,
+    between: Callable[[], None] = lambda: None,
+) -> Collected:
+    """Collect once; the caller holds the store's lock. Raises ReadOnlyError, and what `between` raises.
+
+    It is called between two steps, and may end all: what is done is done, and the next collection goes on.
+    """
     if store.policy.read_only and not dry_run:
         raise ReadOnlyError
-    with alone(store.folder / LOCK):
+    if not dry_run:
+        durable.remove(store.folder / RESERVE)  # room for the index on a full disk
+    try:
+        uploads = 0 if dry_run else store.uploads.sweep()
+        store.files.sweep()
+        marked = []
+        for name in store.repositories():
+            between()
+            marked.append(mark(store, name, lease, dry_run=dry_run))
+        purged = purge(store, grace, dry_run=dry_run)
+        swept = sweep(store, lease, grace=grace, dry_run=dry_run, between=between)
+        swept += sweep_strays(store, lease, dry_run=dry_run, between=between)
+        done = _report(marked, purged, swept, uploads, dry_run=dry_run)
         if not dry_run:
-            durable.remove(store.folder / RESERVE)  # room for the index on a full disk
-        try:
-            uploads = 0 if dry_run else store.uploads.sweep()
-            store.files.sweep()
-            marked = [mark(store, name, lease, dry_run=dry_run) for name in store.repositories()]
-            purged = purge(store, grace, dry_run=dry_run)
-            swept = sweep(store, lease, dry_run=dry_run) + sweep_strays(store, lease, dry_run=dry_run)
-            if not dry_run:
-                forget_empty(store)
-                with store.database.writing() as connection:
-                    store.ledger.rewrite(connection)
-        finally:
-            store.set_aside()
-    return _report(marked, purged, swept, uploads, dry_run=dry_run)
+            forget_empty(store)
+            with store.database.writing() as connection:
+                store.ledger.rewrite(connection)
+            record(store, COLLECTION, {"freed": done.freed, "marked": done.marked_bytes})
+    finally:
+        store.set_aside()
+    return done
 
 
 def mark(store: Store, repository: str, lease: float = LEASE_SECONDS, *, dry_run: bool = False) -> Garbage:

@@ -36,14 +36,16 @@ Sparse = Literal["all", "indexes", "none"] | Annotated[tuple[Platform, ...], Fie
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Keep(_Section):
     """How many of the tags that a glob matches retention keeps: the one set last, and some before it."""
 
     tags: Glob
+    """Which tags."""
     previous: int = Field(ge=0, le=100_000)
+    """How many stay besides the one set last."""
 
 
 class Rules(_Section):
@@ -53,6 +55,7 @@ class Rules(_Section):
     """What may be absent: `all` (children of an index, blobs of a manifest), `indexes` (children alone), `none`, or
     children alone and only those of other platforms than the listed ones."""
     immutable_tags: tuple[Glob, ...] = ()
+    """Such a tag is set once; it, and all below it, cannot be taken away."""
     deletes: bool = True
     """Whether tags, manifests and blobs can be taken away at all, by people or by retention."""
     quota_bytes: int | None = Field(default=None, ge=0)
@@ -60,7 +63,7 @@ class Rules(_Section):
     keep: tuple[Keep, ...] = ()
     """Retention; a tag that none of these names is kept. The first that names a tag counts."""
     untagged_days: float | None = Field(default=14, ge=0)
-    """How long after its last use a manifest stays that nothing names (no tag, index or subject); None: for ever."""
+    """How long after its last use a manifest stays that nothing names (no tag, index or subject); null: for ever."""
 
     def is_immutable(self, tag: str) -> bool:
         """Say whether this tag, once set, stays."""
@@ -82,14 +85,16 @@ class Rule(Rules):
     """The rules of some repositories."""
 
     repositories: tuple[Glob, ...] = Field(min_length=1)
+    """The repositories these rules are for."""
 
 
 class Policy(_Section):
-    """A store's whole policy."""
+    """A store's whole policy, `policy.yaml` in its folder."""
 
     read_only: bool = False
     """Nothing is written, deleted or collected; pulls go on."""
     rules: tuple[Rule, ...] = ()
+    """The first rule that names a repository counts, and it alone."""
 
     def for_repository(self, name: str) -> Rules:
         """Return the rules of one repository."""
@@ -122,6 +127,11 @@ class Policy(_Section):
 _DEFAULTS = Rules()
 
 
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of `policy.yaml`, as published in docs/policy.schema.json."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Policy.model_json_schema()}
+
+
 def matches(glob: str, text: str) -> bool:
     """Say whether a glob stands for a text."""
     return _pattern(glob).fullmatch(text) is not None
@@ -133,12 +143,15 @@ def _pattern(glob: str) -> re.Pattern[str]:
     return re.compile(".*".join(map(re.escape, runs)))
 
 
+_UNREAD = (-1, -1, -1)
+
+
 class PolicyFile:
     """A policy that follows its file; each question looks whether it changed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen = self._state()
+        self._seen: tuple[int, int, int] | None = self._state()
         self._policy = Policy.read(path)
 
     @property
@@ -148,6 +161,11 @@ class PolicyFile:
         if state != self._seen:
             self._policy, self._seen = Policy.read(self._path), state
         return self._policy
+
+    def reload(self) -> None:
+        """Read the file anew, whatever its time says. Raises SiteError; then nothing is allowed until it is mended."""
+        self._seen = _UNREAD
+        _ = self.policy
 
     def _state(self) -> tuple[int, int, int] | None:
         try:

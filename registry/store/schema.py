@@ -11,6 +11,8 @@ from __future__ import annotations
 from sqlalchemy import Column, Float, ForeignKey, ForeignKeyConstraint, Index, Integer, MetaData, String, Table, Text
 
 VERSION = 2
+READABLE = frozenset({"1", "2"})
+"""The versions that opening a store makes the current one."""
 
 metadata = MetaData()
 

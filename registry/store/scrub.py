@@ -18,6 +18,7 @@ from registry.oci.digest import Digest
 from registry.progress import Progress
 from registry.store import durable
 from registry.store.faults import DigestMismatchError, ReadOnlyError
+from registry.store.runs import SCRUB, record
 from registry.store.schema import contents, holdings, manifests, repositories
 from registry.store.store import Store
 
@@ -82,6 +83,9 @@ def scrub(store: Store, sources: Sequence[ContentSource], progress: Progress, *,
             seen.files += 1
             seen.size += size
             meter.advance(size, str(digest))
+    if repair:
+        damages = {"damaged": len(seen.damages), "lost": len(seen.lost)}
+        record(store, SCRUB, {"files": seen.files, "bytes": seen.size} | damages)
     return seen
 
 

@@ -50,7 +50,7 @@ class Store:
         durable.make_folder(folder, 0o750)  # what users may pull is not for everyone on this machine
         self.folder = folder
         self.clock = clock
-        _refuse_lost_index(folder)
+        refuse_lost_index(folder)
         self._presence = _join(folder)
         self._policy = PolicyFile(folder / policy.NAME)
         self.files = Files(folder, clock)
@@ -83,6 +83,10 @@ class Store:
     def policy(self) -> Policy:
         """What the store allows now. Raises SiteError if its file is none."""
         return self._policy.policy
+
+    def reload(self) -> None:
+        """Read the policy anew, whatever its file's time says. Raises SiteError."""
+        self._policy.reload()
 
     def set_aside(self) -> None:
         """Set disk aside for collection, if there is some."""
@@ -315,7 +319,7 @@ def _join(folder: Path) -> int:
     return handle
 
 
-def _refuse_lost_index(folder: Path) -> None:
+def refuse_lost_index(folder: Path) -> None:
     """Raise SiteError for content without an index: a new, empty one would make garbage of all of it."""
     if (folder / INDEX).exists():
         return

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from sqlalchemy import Connection, Table, delete, exists, func, select, update
+from sqlalchemy import Connection, Float, Table, and_, bindparam, delete, exists, func, or_, select, update
 
 from registry.oci.digest import Digest
 from registry.store.changes import BATCH, batches
@@ -19,6 +19,14 @@ from registry.store.store import Store
 _IS_UNUSED = ~exists(select(holdings.c.digest).where(holdings.c.digest == contents.c.digest)) & ~exists(
     select(manifests.c.digest).where(manifests.c.digest == contents.c.digest)
 )
+_LAST = bindparam("last", type_=Float)
+_WILL_BE_UNUSED = and_(
+    *(
+        ~exists().where(table.c.digest == contents.c.digest, or_(table.c.dead.is_(None), table.c.dead > _LAST))
+        for table in (holdings, manifests)
+    )
+)
+"""The same once the rows are purged that are dead since `last`, which only looking does not do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +62,25 @@ def _count(connection: Connection, table: Table, last: float) -> int:
     return number
 
 
-def sweep(store: Store, lease: float, *, dry_run: bool = False) -> Swept:
-    """Remove the content that no repository speaks of, dead or alive."""
+def sweep(
+    store: Store,
+    lease: float,
+    *,
+    grace: float = 0.0,
+    dry_run: bool = False,
+    between: Callable[[], None] = lambda: None,
+) -> Swept:
+    """Remove the content that no repository speaks of, dead or alive; `between` is called before each.
+
+    Only looking counts as gone what purging after the `grace` would take away.
+    """
+    wanted = select(contents.c.digest).where(_WILL_BE_UNUSED if dry_run else _IS_UNUSED)
     with store.database.reading() as connection:
-        unused = [Digest.parse(text) for text in connection.scalars(select(contents.c.digest).where(_IS_UNUSED))]
+        found = connection.scalars(wanted, {"last": store.clock() - grace} if dry_run else {})
+        unused = [Digest.parse(text) for text in found]
     swept = Swept()
     for digest in unused:
+        between()
         path = store.files.path(digest)
         if dry_run:
             swept += _one(path) if not store.files.is_leased(path, lease) else Swept()
@@ -85,10 +106,13 @@ def _one(path: Path) -> Swept:
         return Swept()
 
 
-def sweep_strays(store: Store, lease: float, *, dry_run: bool = False) -> Swept:
+def sweep_strays(
+    store: Store, lease: float, *, dry_run: bool = False, between: Callable[[], None] = lambda: None
+) -> Swept:
     """Remove the files that the index does not know; whoever is storing one holds its lock until it does."""
     swept = Swept()
     for found in _portions(store):
+        between()
         for digest in _unknown(store, found):
             path = store.files.path(digest)
             with store.files.held(digest):
