@@ -20,6 +20,7 @@ from bundles.trust.verify import TrustState, fingerprint
 from bundles.verify import verify
 from registry.mirror.copy import copy
 from registry.mirror.report import CopyReport
+from registry.mirror.target import StoreTarget
 from registry.progress import Silent
 from registry.store import durable
 from registry.store.store import Store
@@ -39,7 +40,7 @@ def take(bundle: Path, trusted: TrustState, store: Path) -> tuple[CopyReport, fl
     began = time.monotonic()
     verified = verify(bundle, trusted, now=NOW)
     with Store.open(store) as opened:
-        report = copy(verified.content(), opened, Silent())
+        report = copy(verified.content(), StoreTarget(opened), Silent())
     verified.close()
     return report, time.monotonic() - began
 
