@@ -34,6 +34,7 @@ from registry.server.people import LABELS, People
 from registry.server.routes import NAME, ROUTES, Match, Permission, Route, match
 from registry.server.settings import Settings
 from registry.server.sources import Sources
+from registry.server.table import Table
 from registry.server.threads import Threads
 from registry.server.upstream import origin
 from registry.server.watch import Sight, watch_of
@@ -64,10 +65,10 @@ class Application:
         mounts: Sequence[ContentSource],
         worker: Worker | None = None,
     ) -> None:
-        threads = Threads()
+        threads, table = Threads(), worker.table if worker else Table()
         sources = Sources([*([store] if store else []), *mounts])
-        self._access = access_of(settings, threads)
-        self._gate = Gate(settings.limits)
+        self._access = access_of(settings, threads, table)
+        self._gate = Gate(settings.limits, table)
         self._watch = watch_of(settings, threads, [*(str(route) for route in ROUTES), *LABELS, MEMORY], worker)
         self._registry = Registry(settings, store, sources, threads, self._access, self._watch)
         self._people = People(self._registry, self._gate)
@@ -109,7 +110,7 @@ class Application:
         The order is the same: who asks, then the grant that the route demands, and nothing is told before.
         """
         kept = self._answers.find(target)
-        if kept is None:
+        if kept is None or self._gate.asks_address:  # which is not known here
             return None
         given = None
         for name, value in headers:
@@ -121,8 +122,10 @@ class Application:
             identity = self._access.recall(given)
         except DryportError:
             return None
-        if identity is None or not identity.may(kept.permission, kept.repository) or self._gate.is_on:
-            return None  # limits are judged where a refusal can be told
+        if identity is None or not identity.may(kept.permission, kept.repository):
+            return None
+        if not self._gate.has(identity.name):
+            return None  # the ordinary way tells the refusal
         self._watch.metrics.request(MEMORY, HTTPStatus.OK, 0)
         return kept
 

@@ -25,6 +25,7 @@ from registry.server.accounts import Account, Accounts
 from registry.server.limits import Buckets, Rate, too_many
 from registry.server.robots import Robot
 from registry.server.settings import Settings
+from registry.server.table import Table
 from registry.server.threads import Threads
 from registry.server.tokens import CATALOG, SKEW_SECONDS, Issuer, Kind, Scope
 from registry.server.users import Grant, User
@@ -75,7 +76,7 @@ class Access:
         anonymous_pull: bool = False,
         folder: Path | None = None,
         realm: str | None = None,
-        failures: Rate = Rate(),  # noqa: B008 - frozen
+        failures: Buckets | None = None,
     ) -> None:
         self.service = realm.partition("://")[2].partition("/")[0] if realm else "dryport"
         self._realm = realm if folder else None
@@ -87,7 +88,7 @@ class Access:
         self._generation = self._accounts.generation
         self._is_fresh = False
         self._running: dict[bytes, asyncio.Task[bool]] = {}
-        self._failures = Buckets(failures)
+        self._failures = failures or Buckets(Rate())
 
     @property
     def everybody(self) -> tuple[Grant, ...]:
@@ -140,19 +141,22 @@ class Access:
 
     async def login(self, name: str, password: str, origin: str = "") -> Account:
         """Return whose name and password these are. Raises Refusal: 401, 429."""
-        if origin and (wait := self._failures.take(origin, time.monotonic())):  # given back if all is well
-            raise too_many(wait)
         self._refresh()
         found = self._accounts.find(name, time.time())
         account = found or self._accounts.nobody(name)
+        # With the name as it was given: two names of nobody must not be quicker together than two of somebody.
+        mark = hmac.digest(self._key, f"{name}\0{account.mark}\0{password}".encode(), hashlib.sha256)
+        pays = origin if mark not in self._running else ""  # many at once with one password are one try
+        if pays and (wait := self._failures.take(pays, time.monotonic())):  # given back if all is well
+            raise too_many(wait)
         if self._accounts.is_robot(account):
             is_right = account.has_password(password)
         else:
-            is_right = await self._is_right(account, password)
+            is_right = await self._is_right(mark, account, password)
         if not is_right or found is None:
             raise refusal("wrong user or password", name)
-        if origin:
-            self._failures.give_back(origin)
+        if pays:
+            self._failures.give_back(pays)
         return found
 
     def known(self, name: str) -> User | None:
@@ -240,8 +244,7 @@ class Access:
             raise refusal("the token is not valid any more", claims.subject)
         return account, claims.scopes, claims.expires
 
-    async def _is_right(self, account: Account, password: str) -> bool:
-        mark = hmac.digest(self._key, f"{account.name}\0{account.mark}\0{password}".encode(), hashlib.sha256)
+    async def _is_right(self, mark: bytes, account: Account, password: str) -> bool:
         if mark not in self._running:
             self._running[mark] = asyncio.create_task(self._check(mark, account, password))
         return await asyncio.shield(self._running[mark])
@@ -275,7 +278,7 @@ class Access:
                 self._known.clear()
 
 
-def access_of(settings: Settings, threads: Threads) -> Access:
+def access_of(settings: Settings, threads: Threads, table: Table | None = None) -> Access:
     """Return who decides who asks. Raises SiteError for users or an access folder that cannot be used."""
     return Access(
         settings.users,
@@ -283,7 +286,7 @@ def access_of(settings: Settings, threads: Threads) -> Access:
         anonymous_pull=settings.anonymous_pull,
         folder=settings.access,
         realm=f"{settings.external_url}/token" if settings.external_url else None,
-        failures=settings.limits.failures,
+        failures=Buckets(settings.limits.failures, table, "failures"),
     )
 
 
