@@ -22,6 +22,8 @@ from registry.oci import strictjson
 
 HEADER_BYTES = 16 << 10
 TOKEN_BYTES = 64 << 10
+WHO_ANSWERS = "see what answers at this address (a proxy, or no registry at all?), else tell whoever runs it"
+"""What to do about an answer that no registry should give."""
 DEFAULT_SECONDS = 60.0  # the specification's, where `expires_in` is missing
 _SCHEME = re.compile(r"[\s,]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s+(?!=)|\s*$|\s*,)")
 _PARAMETER = re.compile(r"[\s,]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,\"]+))")
@@ -104,7 +106,7 @@ class Credentials:
         try:
             return _token_in(strictjson.loads(body, limit=TOKEN_BYTES))
         except ValueError as error:
-            raise RemoteError("token-answer-invalid", str(error), where=realm) from error
+            raise RemoteError("token-answer-invalid", str(error), where=realm, hint=WHO_ANSWERS) from error
 
     def _pinned(self, realm: str) -> str:
         """Return the realm's path and query if it lies on the registry itself."""

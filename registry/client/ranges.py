@@ -13,6 +13,7 @@ from typing import Self
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
+from registry.client.credentials import WHO_ANSWERS
 from registry.client.transport import MISSING, Transport, discard
 from registry.errors import RemoteError
 
@@ -45,7 +46,9 @@ class RemoteBlob:
         # A body of unknown length may have no end: OCI registries announce it (distribution-spec end-2, MUST).
         if not re.fullmatch(r"\d{1,19}", length) or response.headers.get("Transfer-Encoding") or response.status != 200:  # noqa: PLR2004
             discard(response)
-            raise RemoteError("registry-answer", "a blob without announced length", where=transport.origin + path)
+            raise RemoteError(
+                "registry-answer", "a blob without announced length", where=transport.origin + path, hint=WHO_ANSWERS
+            )
         return cls(transport, path, scope, int(length), response)
 
     def read(self, offset: int, length: int) -> bytes:
@@ -84,7 +87,10 @@ class RemoteBlob:
         if response.status == MISSING:
             discard(response)
             raise RemoteError(
-                "blob-missing", "a blob vanished while it was read", where=self.transport.origin + self.path
+                "blob-missing",
+                "a blob vanished while it was read",
+                where=self.transport.origin + self.path,
+                hint="it was deleted there: push it again, or take another tag; then the same command goes on",
             )
         self.response, self.position = response, offset
         if response.status == 200 and response.headers.get("Content-Length") == str(self.size):  # noqa: PLR2004
@@ -99,6 +105,7 @@ class RemoteBlob:
                 where=self.transport.origin + self.path,
                 expected=f"bytes {offset}-{self.size - 1}/{self.size}",
                 seen=response.headers.get("Content-Range", "none")[:100],
+                hint=WHO_ANSWERS,
             )
 
     def _skip(self, count: int) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import urljoin, urlsplit
 
 from urllib3 import HTTPHeaderDict
 
-from registry.client.credentials import origin
+from registry.client.credentials import WHO_ANSWERS, origin
 from registry.client.ranges import RemoteBlob
 from registry.client.transport import DEFAULT, Limits, Transport
 from registry.content import Content
@@ -100,10 +100,20 @@ class RemoteRegistry:
         """Return a whole small blob, checked. Raises RemoteError if it is missing, larger than `limit` or not it."""
         where = f"{self.url}/{repository}@{descriptor.digest}"
         if descriptor.size > limit:
-            raise RemoteError("blob-large", f"{descriptor.size} bytes, at most {limit} are read here", where=where)
+            raise RemoteError(
+                "blob-large",
+                f"{descriptor.size} bytes, at most {limit} are read here",
+                where=where,
+                hint="this is no file that is read here: name another artefact",
+            )
         content = self.blob(repository, descriptor.digest)
         if content is None:
-            raise RemoteError("blob-missing", "the registry does not have a blob that a manifest names", where=where)
+            raise RemoteError(
+                "blob-missing",
+                "the registry does not have a blob that a manifest names",
+                where=where,
+                hint="push the image again, whole, or name another tag",
+            )
         try:
             data = content.read(0, descriptor.size) if content.size == descriptor.size else b""
         finally:
@@ -141,19 +151,25 @@ class RemoteRegistry:
         data, headers = found
         media_type = headers.get("Content-Type", "").partition(";")[0].strip()
         if media_type not in MANIFESTS | INDEXES:
-            raise RemoteError("manifest-type", "not a type of manifest", where=self.url + path, seen=media_type[:100])
+            raise RemoteError(
+                "manifest-type",
+                "not a type of manifest",
+                where=self.url + path,
+                seen=media_type[:100],
+                hint="OCI and Docker schema 2 are read; push the image again with a client of today",
+            )
         try:
             stated = headers.get("Docker-Content-Digest")
             return data, media_type, Digest.parse(stated) if stated else None
         except ValueError as error:
-            raise RemoteError("registry-answer", str(error), where=self.url + path) from error
+            raise RemoteError("registry-answer", str(error), where=self.url + path, hint=WHO_ANSWERS) from error
 
     def _children(self, value: Mapping[str, Any] | bytes, path: str) -> Iterator[Descriptor]:
         try:
             data = value if isinstance(value, bytes) else strictjson.canonical(value)
             yield from Manifest.parse(data, OCI_INDEX).children
         except ValueError as error:
-            raise RemoteError("registry-answer", str(error), where=self.url + path) from error
+            raise RemoteError("registry-answer", str(error), where=self.url + path, hint=WHO_ANSWERS) from error
 
     def _listed(self, path: str, scope: str, key: str, parse: Callable[[str], str]) -> list[str] | None:
         found: dict[str, None] = {}
@@ -163,7 +179,7 @@ class RemoteRegistry:
             try:
                 found.update(dict.fromkeys(parse(name) for name in names))
             except (ValueError, TypeError) as error:
-                raise RemoteError("registry-answer", str(error), where=self.url + path) from error
+                raise RemoteError("registry-answer", str(error), where=self.url + path, hint=WHO_ANSWERS) from error
         return list(found) if pages else None
 
     def _pages(self, path: str, scope: str) -> Iterator[Mapping[str, Any]]:
@@ -172,16 +188,23 @@ class RemoteRegistry:
         while path not in seen:
             seen.add(path)
             if len(seen) > PAGES:
-                raise RemoteError("registry-answer-large", f"a list of more than {PAGES} pages", where=self.url + path)
+                raise RemoteError(
+                    "registry-answer-large",
+                    f"a list of more than {PAGES} pages",
+                    where=self.url + path,
+                    hint="name the repositories one by one",
+                )
             found = self._transport.document(path, scope=scope, limit=strictjson.METADATA_BYTES)
             if found is None:
                 return
             try:
                 value = strictjson.loads(found[0])
             except ValueError as error:
-                raise RemoteError("registry-answer", str(error), where=self.url + path) from error
+                raise RemoteError("registry-answer", str(error), where=self.url + path, hint=WHO_ANSWERS) from error
             if not isinstance(value, dict):
-                raise RemoteError("registry-answer", "a JSON object was expected", where=self.url + path)
+                raise RemoteError(
+                    "registry-answer", "a JSON object was expected", where=self.url + path, hint=WHO_ANSWERS
+                )
             yield value
             path = self._next(path, found[1])
 
@@ -197,7 +220,11 @@ class RemoteRegistry:
             url, is_ours = urlsplit(""), False
         if not is_ours:
             raise RemoteError(
-                "registry-answer", "the next page lies on another server", where=self.url, seen=link[:200]
+                "registry-answer",
+                "the next page lies on another server",
+                where=self.url,
+                seen=link[:200],
+                hint=WHO_ANSWERS,
             )
         return f"{url.path}?{url.query}"
 

@@ -22,7 +22,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError, SSLError
 from urllib3.response import BaseHTTPResponse
 
-from registry.client.credentials import TOKEN_BYTES, Credentials, origin
+from registry.client.credentials import TOKEN_BYTES, WHO_ANSWERS, Credentials, origin
 from registry.errors import RemoteError, SiteError, UsageError
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -148,7 +148,9 @@ class Transport:
                 return response
             url = _redirected(url, response.headers["Location"])
             discard(response)
-        raise RemoteError("redirects-endless", f"more than {self.limits.redirects} redirects", where=self.origin)
+        raise RemoteError(
+            "redirects-endless", f"more than {self.limits.redirects} redirects", where=self.origin, hint=WHO_ANSWERS
+        )
 
     def _ask(self, target: str, headers: Mapping[str, str]) -> bytes:
         """Get a token: from the registry's own origin, without following redirects."""
@@ -202,7 +204,13 @@ class Transport:
             return RemoteError(
                 "registry-denied", "the registry denies this", where=self.origin + path, seen=seen, hint=hint
             )
-        return RemoteError("registry-answer", "the registry gave no usable answer", where=self.origin + path, seen=seen)
+        return RemoteError(
+            "registry-answer",
+            "the registry gave no usable answer",
+            where=self.origin + path,
+            seen=seen,
+            hint=WHO_ANSWERS,
+        )
 
 
 def discard(response: BaseHTTPResponse) -> None:
@@ -222,7 +230,9 @@ def _bounded(response: BaseHTTPResponse, limit: int, where: str) -> bytes:
     while block := response.read(min(limit + 1 - len(data), 1 << 18), decode_content=False):
         data += block
         if len(data) > limit:
-            raise RemoteError("registry-answer-large", f"the answer is longer than {limit} bytes", where=where)
+            raise RemoteError(
+                "registry-answer-large", f"the answer is longer than {limit} bytes", where=where, hint=WHO_ANSWERS
+            )
     return bytes(data)
 
 
@@ -236,7 +246,11 @@ def _redirected(url: str, location: str) -> str:
         usable = False
     if not usable:
         raise RemoteError(
-            "redirect-not-https", "the registry redirects to what is not HTTPS", where=url, seen=location[:200]
+            "redirect-not-https",
+            "the registry redirects to what is not HTTPS",
+            where=url,
+            seen=location[:200],
+            hint="tell whoever runs it: its external address, or its storage, has to be HTTPS",
         )
     return target
 

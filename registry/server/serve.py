@@ -83,7 +83,12 @@ class Running:
             if not self._thread.is_alive():
                 break
         self.stop()
-        raise SiteError("registry-not-started", "the registry's server did not start", where=self.url)
+        raise SiteError(
+            "registry-not-started",
+            "the registry's server did not start",
+            where=self.url,
+            hint="its log says why; then run the same command again",
+        )
 
     def __exit__(self, *_: object) -> None:
         self.stop()

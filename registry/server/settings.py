@@ -55,6 +55,7 @@ class Settings:
                 "external-url-invalid",
                 "the address for clients is https://HOST[:PORT], nothing behind it",
                 seen=self.external_url[:200],
+                hint="for example https://registry.example.org:5000; plain http is for this machine alone",
             )
         if (self.certificate is None) != (self.key is None):
             raise UsageError("tls-incomplete", "a certificate and its key belong together", hint="give both, or none")

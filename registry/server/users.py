@@ -26,6 +26,7 @@ from registry.server.passwords import ITERATIONS
 SERVER_ACTIONS = frozenset({"metrics", "admin"})
 ACTIONS = frozenset({"pull", "create", "push", "delete"}) | SERVER_ACTIONS
 ANONYMOUS, ROBOT = "anonymous", "robot@"
+GRANT_FORM = f"actions ({', '.join(sorted(ACTIONS))}), a colon, and the repositories: 'pull,push:team/*'"
 CERTIFICATE = "certificate$"
 CERTIFICATE_KINDS = ("sha256", "uri", "email", "dns", "cn")
 """How a certificate may be named, the most exact first."""
@@ -109,7 +110,12 @@ class Users:
                 try:
                     users.append(_user(line))
                 except ValueError as error:
-                    raise SiteError("users-invalid", str(error), where=f"{where} line {number}") from error
+                    raise SiteError(
+                        "users-invalid",
+                        str(error),
+                        where=f"{where} line {number}",
+                        hint="take the line out and make it again: dryport registry user add",
+                    ) from error
         return cls(users)
 
     @classmethod
@@ -148,7 +154,12 @@ def user_line(name: str, password: str, grants: Sequence[str], *, iterations: in
     """Return the line (without line end) that lets `name` in by a password. Raises UsageError."""
     head = _checked(name)
     if not password:
-        raise UsageError("password-empty", "a user needs a password", where=name)
+        raise UsageError(
+            "password-empty",
+            "a user needs a password",
+            where=name,
+            hint="write one into a file of its own: --password-file FILE",
+        )
     spelled = spelled_grants(grants, where=name)
     return f"{head}:{passwords.hashed(password, iterations)}:{spelled}"
 
@@ -171,7 +182,7 @@ def spelled_grants(grants: Sequence[str], *, where: str) -> str:
     try:
         return " ".join(str(Grant.parse(grant)) for grant in grants)
     except ValueError as error:
-        raise UsageError("grant-invalid", str(error), where=where) from error
+        raise UsageError("grant-invalid", str(error), where=where, hint=GRANT_FORM) from error
 
 
 def _checked(name: str) -> str:
@@ -180,6 +191,7 @@ def _checked(name: str) -> str:
             "user-name-invalid",
             f"a user's name is 1 to 64 letters, digits or . _ @ -, not {ANONYMOUS} and not beginning with {ROBOT}",
             seen=name[:100],
+            hint="a letter or digit comes first, for example: ann or ann@example.org",
         )
     return name
 
