@@ -97,6 +97,8 @@ class Application:
         except Exception as error:  # noqa: BLE001 - the rim of the server: whatever it is, a client gets an answer
             answer = _failed(request, error)
         answer.headers |= API_VERSION
+        if _holds_back(request):
+            answer.headers["Connection"] = "close"
         try:
             await reply(request, answer, send, self._registry.threads)
         except DamagedError as error:
@@ -212,6 +214,15 @@ def _repository(found: Match) -> str:
         return repository_name(found.repository)
     except ValueError as error:
         raise Refusal("NAME_INVALID", "this is not a repository's name") from error
+
+
+def _holds_back(request: Request) -> bool:
+    """Say whether a client still waits to be asked for its body: whether it sends it after an answer is not known.
+
+    What follows could be the body or the next request, and another reader could judge otherwise (RFC 9110, 10.1.1).
+    """
+    cycle = request.lane.cycle if request.lane else None
+    return cycle is not None and cycle.waiting_for_100_continue
 
 
 def _failed(request: Request, error: Exception) -> Answer:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 import threading
@@ -19,7 +20,7 @@ import uvicorn
 from registry.content import ContentSource
 from registry.errors import SiteError
 from registry.server.app import application
-from registry.server.protocol import Connection
+from registry.server.patience import PatientConnection
 from registry.server.settings import Settings
 from registry.server.tls import Certificates
 from registry.server.workers import Worker
@@ -114,6 +115,8 @@ def serve(
 
     One `worker` of several is given the `listener` they share.
     """
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file; the system's first offer is 1024
     server, listener = _prepare(settings, store, mounts, listener, worker)
     url = _url(settings, listener.getsockname()[1])
 
@@ -137,11 +140,12 @@ def _prepare(
     config = uvicorn.Config(
         application(settings, store, mounts, worker),
         loop="uvloop",
-        http=Connection,
+        http=PatientConnection,
         ws="none",
         lifespan="off",
         interface="asgi3",
         log_config=None,
+        log_level="error",  # what a stranger sends that is no HTTP is his business
         access_log=False,
         proxy_headers=False,  # who is asked by which name is told by settings, never by a client's header
         server_header=False,

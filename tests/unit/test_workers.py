@@ -21,13 +21,14 @@ from tests.bench.registries.client import MANIFEST, Client
 from tests.oci_samples import image
 
 SERVE = """
-import json, sys
+import json, resource, sys
 from pathlib import Path
 from registry.server.limits import Limits, Rate
 from registry.server.serve import listen, serve
 from registry.server.settings import Settings
 from registry.server.workers import share
 from registry.store.store import Store
+resource.setrlimit(resource.RLIMIT_NOFILE, (512, 2048))
 rates = {name: Rate(*rate) for name, rate in json.loads(sys.argv[5]).items()}
 limits = Limits(**rates, limits_loopback=bool(rates))
 settings = Settings(users=Path(sys.argv[2]), port=int(sys.argv[3]), limits=limits)
@@ -107,6 +108,15 @@ def test_what_one_worker_took_all_workers_know_and_what_it_lost_none_answers(ser
     assert {client.ask("GET", path).status for client in clients} == {404}
     for client in clients:
         client.__exit__()
+
+
+def test_a_worker_may_have_as_many_connections_as_the_system_lets_it(server: Server) -> None:
+    wait_until(lambda: {open_files(worker) for worker in server.workers()} == {("2048", "2048")})
+
+
+def open_files(pid: int) -> tuple[str, ...]:
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return tuple(next(line.split()[3:5] for line in lines if line.startswith("Max open files")))
 
 
 def test_a_worker_that_dies_is_replaced(server: Server) -> None:
