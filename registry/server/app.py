@@ -52,7 +52,8 @@ _SPECIAL = frozenset(
 _LOOSE = frozenset({Permission.NONE, Permission.LOGIN})
 MEMORY = "GET from memory"
 """What answers from memory are counted as."""
-API_VERSION = {"Docker-Distribution-API-Version": "registry/2.0"}
+ALWAYS = {"Docker-Distribution-API-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
+"""What every answer says: what strangers pushed is never taken for a page."""
 
 
 class Application:
@@ -96,7 +97,7 @@ class Application:
             answer = Answer.of(refusal_of(error))
         except Exception as error:  # noqa: BLE001 - the rim of the server: whatever it is, a client gets an answer
             answer = _failed(request, error)
-        answer.headers |= API_VERSION
+        answer.headers |= ALWAYS
         if _holds_back(request):
             answer.headers["Connection"] = "close"
         try:
@@ -137,7 +138,7 @@ class Application:
         if is_plain and isinstance(answer.body, bytes):
             self._answers.keep(
                 request.target,
-                answer.headers | API_VERSION,
+                answer.headers | ALWAYS,
                 answer.body,
                 permission=route.permission.value,
                 repository=repository,

@@ -59,7 +59,8 @@ def _refuse_strangers(request: Request) -> None:
 
 
 def _is_secure(request: Request) -> bool:
-    return request.app.state.registry.settings.certificate is not None
+    settings = request.app.state.registry.settings
+    return settings.certificate is not None or str(settings.external_url).startswith("https://")
 
 
 def _inward(place: str) -> str:
