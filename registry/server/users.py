@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry.errors import SiteError, UsageError
+from registry.oci.glob import glob
 from registry.server import passwords
 from registry.server.passwords import ITERATIONS
 
@@ -46,14 +47,13 @@ class Grant:
     @classmethod
     def parse(cls, text: str) -> Grant:
         """Return the grant that `pull,push:team/*` spells. Raises ValueError."""
-        names, _, glob = text.partition(":")
+        names, _, repositories = text.partition(":")
         actions = frozenset(names.split(","))
-        if not actions <= ACTIONS or not _GLOB.fullmatch(glob):
+        if not actions <= ACTIONS or not _GLOB.fullmatch(repositories):
             raise ValueError(f"not a grant: {text[:100]!r}; write for example pull:* or pull,push:team/*")
-        if actions & SERVER_ACTIONS and glob != "*":
+        if actions & SERVER_ACTIONS and repositories != "*":
             raise ValueError(f"not a grant: {text[:100]!r}; {', '.join(sorted(SERVER_ACTIONS))} go with * alone")
-        runs = re.sub(r"\*+", "*", glob).split("*")
-        return cls(actions, glob, re.compile(".*".join(map(re.escape, runs))))
+        return cls(actions, repositories, glob(repositories))
 
     def allows(self, action: str, repository: str) -> bool:
         """Say whether this grant allows it."""
