@@ -107,6 +107,17 @@ class DeletesForbiddenError(PolicyError):
         )
 
 
+class UploadsOpenError(PolicyError):
+    """One subject has as many uploads open as anybody may."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            "uploads-open",
+            f"{most} of your uploads are open already",
+            hint="end some of them; what nobody goes on with can make room after an hour",
+        )
+
+
 class QuotaExceededError(PolicyError):
     """The repository would hold more than it may."""
 
