@@ -111,7 +111,7 @@ class Accounts:
 
     def nobody(self, name: str) -> Account:
         """Return whom to check in place of somebody unknown."""
-        return NOROBOT if name.startswith(ROBOT) else self.users.nobody
+        return NOROBOT if name.startswith(ROBOT) else self.users.nobody(name)
 
     def is_robot(self, account: Account) -> bool:
         """Say whether checking this account's secret is quick."""

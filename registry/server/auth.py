@@ -16,18 +16,19 @@ import hmac
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry.oci.reference import repository_name
 from registry.server.accounts import Account, Accounts
 from registry.server.limits import Buckets, Rate, too_many
 from registry.server.robots import Robot
 from registry.server.settings import Settings
 from registry.server.table import Table
 from registry.server.threads import Threads
-from registry.server.tokens import CATALOG, SKEW_SECONDS, Issuer, Kind, Scope
+from registry.server.tokens import CATALOG, SKEW_SECONDS, ExpiredError, Issuer, Kind, Scope
 from registry.server.users import Grant, User
 from registry.server.wire import Refusal
 
@@ -118,10 +119,13 @@ class Access:
             return identity
         scheme, _, value = given.partition(" ")
         if scheme.lower() == "bearer" and tokens:
-            identity, seconds = self._by_token(value.strip())
+            with self._counted(origin):
+                identity, seconds = self._by_token(value.strip())
         else:
             generation = self._generation
-            account = await self.login(*_basic(scheme, value), origin)
+            with self._counted(origin):
+                name, password = _basic(scheme, value)
+            account = await self.login(name, password, origin)
             left = self._accounts.seconds_left(account, time.time())
             identity, seconds = self.granted(account), min(REMEMBER_SECONDS, left)
             if generation != self._accounts.generation:
@@ -159,6 +163,16 @@ class Access:
             self._failures.give_back(pays)
         return found
 
+    @contextmanager
+    def _counted(self, origin: str) -> Iterator[None]:
+        """Count what is refused without a hash: it costs little here, and leaves a line of audit each time."""
+        try:
+            yield
+        except LoginRefusal as refused:
+            if refused.tried and origin and (wait := self._failures.take(origin, time.monotonic())):
+                raise too_many(wait) from refused
+            raise
+
     def known(self, name: str) -> User | None:
         """Return a user as the users file has it now; for a session that proved the password before."""
         self._refresh()
@@ -182,7 +196,7 @@ class Access:
         """Return the part of what is asked for that is granted; asking for too much is no error."""
         found: dict[tuple[str, str], set[str]] = {}
         for scope in asked:
-            if scope.type == "repository":
+            if scope.type == "repository" and _is_name(scope.name):
                 wanted = {action for word in scope.actions for action in _MEANT.get(word, ())}
                 may = {action for action in wanted if identity.may_with_another_token(action, scope.name)}
             else:
@@ -191,11 +205,12 @@ class Access:
                 found.setdefault((scope.type, scope.name), set()).update(may)
         return [Scope(*place, frozenset(actions)) for place, actions in found.items()]
 
-    def refreshed(self, token: str) -> Account:
-        """Return whose refresh token this is. Raises Refusal (401)."""
-        account, _, _ = self._subject(Kind.REFRESH, token)
-        if account is None:
-            raise refusal("the token is nobody's", "?")
+    def refreshed(self, token: str, origin: str = "") -> Account:
+        """Return whose refresh token this is. Raises Refusal: 401, 429."""
+        with self._counted(origin):
+            account, _, _ = self._subject(Kind.REFRESH, token)
+            if account is None:
+                raise refusal("the token is nobody's", "?")
         return account
 
     def challenge(self, scope: str = "", error: str = "") -> dict[str, str]:
@@ -236,6 +251,8 @@ class Access:
             raise refusal("Basic credentials are expected")
         try:
             claims = issuer.read(kind, token, time.time())
+        except ExpiredError as error:
+            raise refusal("the token is not valid any more") from error  # it was; whoever has it asks for the next one
         except ValueError as error:
             raise refusal("the token is not valid", "?") from error
         account = self.account(claims.subject) if claims.subject else None
@@ -301,6 +318,14 @@ class LoginRefusal(Refusal):
 def refusal(message: str, tried: str = "") -> LoginRefusal:
     """Return the 401 that asks for credentials."""
     return LoginRefusal(message, tried)
+
+
+def _is_name(text: str) -> bool:
+    try:
+        repository_name(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _basic(scheme: str, value: str) -> tuple[str, str]:

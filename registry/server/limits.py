@@ -113,12 +113,13 @@ def too_many(wait: float) -> Refusal:
 def address_of(peer: str, forwarded: str | None, limits: Limits) -> str:
     """Return the address that a request counts for; empty if it is not limited by address.
 
-    What a proxy says and is no address counts for the proxy itself.
+    What a proxy says and is no address counts for the proxy itself. A proxy on this machine that nobody named shows
+    itself by the header: its clients count as one.
     """
     address = _address(peer)
     if forwarded and str(address) in limits.proxies:
         address = _address(forwarded.rpartition(",")[2].strip()) or address
-    if address is None or (address.is_loopback and not limits.limits_loopback):
+    if address is None or (address.is_loopback and not limits.limits_loopback and not forwarded):
         return ""
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((int(address), 64), strict=False))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -87,10 +88,6 @@ class User:
         return passwords.is_password(self.hash, password)
 
 
-NOBODY = User("", passwords.decoy(), ())
-"""Checked in place of an unknown user, so that the time taken does not tell who exists."""
-
-
 class Users:
     """The users of one file."""
 
@@ -99,7 +96,17 @@ class Users:
         self._certified = {user.hash: user for user in users if user.is_known_by_certificate}
         self._by_name = {user.name: user for user in users if user.hash != "-"}
         self.everybody = tuple(grant for user in users if user.name == ANONYMOUS for grant in user.grants)
-        self.nobody = User("", passwords.decoy(user.hash for user in self._users.values()), ())
+        hashes = sorted(user.hash for user in self._users.values())
+        self._secret = (hashes or [""])[0].encode()  # all processes have it, and it seldom changes
+        self._decoys = sorted(map(passwords.decoy, hashes)) or [passwords.decoy()]
+
+    def nobody(self, name: str) -> User:
+        """Return whom to check in place of an unknown user, so that the time taken does not tell who exists.
+
+        Where hashes of several kinds are in use, as many unknown names as known ones have each; a name keeps its own.
+        """
+        drawn = int.from_bytes(hmac.digest(self._secret, name.encode(), hashlib.sha256)[:8])
+        return User("", self._decoys[drawn * len(self._decoys) >> 64], ())
 
     @classmethod
     def parse(cls, text: str, where: str = "users") -> Users:
