@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -16,13 +18,16 @@ import pytest
 import urllib3
 
 from registry.server import passwords
-from registry.server.audit import entries
+from registry.server.accounts import ROBOTS
+from registry.server.audit import LINE_BYTES, entries, verify
 from registry.server.limits import Limits, Rate, address_of
+from registry.server.robots import Robots, new_robot
 from registry.server.serve import Running
 from registry.server.settings import Settings
+from registry.server.sources import Sources
 from registry.server.tokens import ACCESS_SECONDS, SKEW_SECONDS, Issuer, Kind
 from registry.server.users import Users, user_line
-from registry.store import uploads
+from registry.store import durable, uploads
 from registry.store.store import Store
 from tests.contracts.conftest import ITERATIONS, Wire, code, write_users
 
@@ -164,3 +169,63 @@ def test_nobody_holds_more_uploads_open_than_a_client_needs(site: Site, monkeypa
     assert site.wire.as_user("writer").ask("POST", begin).status == 202
     assert site.wire.ask("DELETE", begun[0].headers["Location"]).status == 204
     assert site.wire.push_blob("shared/app", b"there is room again")
+
+
+ODD = [
+    'a\r\n{"event"="manifest.put"}\r\n',
+    "\0\x1b[2J",
+    "x" * 5000,
+    "\u2028\ud7ff\u202e",
+    '","sequence"=1,"x"',
+    "é" * 300,
+]
+
+
+@pytest.mark.parametrize("name", ODD, ids=ascii)
+def test_whatever_somebody_is_called_the_audit_log_has_one_line_of_it(site: Site, name: str) -> None:
+    given = base64.b64encode(f"{name}:pw".encode()).decode()
+    assert with_header(f"Basic {given}")(site).status == 401
+    form = urlencode({"grant_type": "password", "username": name, "password": "pw"}).encode()
+    asked = site.wire.as_user(None).ask("POST", "/token", form, Content_Type="application/x-www-form-urlencoded")
+    assert asked.status == 401
+    deadline = time.monotonic() + 10
+    while len(site.lines()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert verify(site.folder / "access/audit").sequence == 2
+    assert [(line["event"], line["tried"]) for line in site.lines()] == [("login.refused", name[:255])] * 2
+    assert max(map(len, (site.folder / "access/audit/000000000001.jsonl").read_bytes().splitlines())) < LINE_BYTES
+
+
+def test_no_secret_reaches_a_log(site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.WARNING, "urllib3")  # the client's own
+    robot, secret = new_robot("ci", ["pull,push:*"], 1, datetime.now(UTC))
+    durable.replace(site.folder / "access" / ROBOTS, Robots([robot]).as_file())
+    basic = {"Authorization": urllib3.make_headers(basic_auth=f"robot@ci:{secret}")["authorization"]}
+    nobody = site.wire.as_user(None)
+    given = json.loads(nobody.ask("GET", "/token?offline_token=true&scope=repository:a/b:pull", **basic).data)
+    bearer = {"Authorization": f"Bearer {given['token']}"}
+    form = urlencode({"name": "reader", "password": "pw-reader"}).encode()
+    cookie = nobody.ask("POST", "/ui/login", form).headers["Set-Cookie"].partition(";")[0]
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr(Sources, "tags_after", broken)
+    monkeypatch.setattr(Sources, "repositories", broken)
+    for headers in (basic, bearer):
+        assert nobody.ask("GET", "/v2/a/b/tags/list", **headers).status == 500
+        assert nobody.ask("GET", f"/v2/a/b/manifests/{secret}?token={secret}", **headers).status == 404
+    assert nobody.ask("GET", "/api/v1/repositories", **basic).status == 500
+    assert nobody.ask("GET", "/ui/repositories", Cookie=cookie).status == 500
+    wrong = base64.b64encode(f"robot@ci:{secret}x".encode()).decode()
+    assert nobody.ask("GET", "/v2/", Authorization=f"Basic {wrong}").status == 401
+    refused = urlencode({"grant_type": "refresh_token", "refresh_token": given["refresh_token"] + "x"}).encode()
+    assert nobody.ask("POST", "/token", refused, Content_Type="application/x-www-form-urlencoded").status == 401
+    time.sleep(0.3)
+    assert "a bug of ours" in caplog.text
+    audit = b"".join(path.read_bytes() for path in (site.folder / "access/audit").iterdir()).decode()
+    assert "login.refused" in audit
+    for hidden in (secret, given["token"], given["refresh_token"], cookie, "pw-reader", basic["Authorization"][6:]):
+        assert hidden not in caplog.text
+        assert hidden not in audit
