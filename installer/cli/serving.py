@@ -66,7 +66,7 @@ class RateEntry(_Section):
 
 
 class LimitsEntry(_Section):
-    """How often somebody may ask one server process; `proxies` are believed to know who asks through them."""
+    """How often somebody may ask; `proxies` are believed to know who asks through them."""
 
     identity: RateEntry | None = None
     """Requests of one user or robot."""

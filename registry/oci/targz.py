@@ -28,6 +28,7 @@ _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _STORED_BYTES = 65535  # RFC 1951, 3.2.4: what one stored block can hold
 _READ_BYTES = 16 * _STORED_BYTES
 _TAR_BLOCK = 512
+_READABLE = "let this user read the whole folder, then run the same command again"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,7 +46,9 @@ def members(folder: Path) -> tuple[Member, ...]:
     try:
         _walk(folder, "", found, faults)
     except OSError as error:
-        raise DefinitionError("folder-unreadable", error.strerror or str(error), where=str(error.filename)) from error
+        raise DefinitionError(
+            "folder-unreadable", error.strerror or str(error), where=str(error.filename), hint=_READABLE
+        ) from error
     if faults:
         raise DefinitionError(
             "folder-not-portable",
@@ -102,7 +105,9 @@ def _file(member: Member, name: str) -> Iterator[bytes]:
     try:
         handle = os.open(member.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise DefinitionError("folder-unreadable", error.strerror or str(error), where=str(member.path)) from error
+        raise DefinitionError(
+            "folder-unreadable", error.strerror or str(error), where=str(member.path), hint=_READABLE
+        ) from error
     with os.fdopen(handle, "rb") as stream:
         state = os.fstat(handle)
         if not stat.S_ISREG(state.st_mode):

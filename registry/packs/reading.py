@@ -97,7 +97,12 @@ def _pack(names: Collection[str], content: Callable[[str], bytes], where: str) -
     def kept(name: str) -> bytes:
         data = content(name)
         if len(data) > _KEPT[name]:
-            raise DefinitionError("pack-file-large", f"{name} is larger than {_KEPT[name]} bytes", where=where)
+            raise DefinitionError(
+                "pack-file-large",
+                f"{name} is larger than {_KEPT[name]} bytes",
+                where=where,
+                hint="shorten it; what is large belongs into the pack's charts, or into an image",
+            )
         return data
 
     if "pack.json" not in names:

@@ -34,7 +34,11 @@ def declared_images(data: bytes, where: str) -> tuple[tuple[DeclaredImage, ...],
         return (), (Note("images-not-declared", "the values declare no images"),)
     if len(entries.value) > MAX_IMAGES:
         raise DefinitionError(
-            "values-invalid", f"{len(entries.value)} declared images", where=where, expected=f"at most {MAX_IMAGES}"
+            "values-invalid",
+            f"{len(entries.value)} declared images",
+            where=where,
+            expected=f"at most {MAX_IMAGES}",
+            hint="split the pack, or take images out of pack.content.images",
         )
     images: list[DeclaredImage] = []
     notes: list[Note] = []

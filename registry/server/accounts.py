@@ -25,6 +25,7 @@ YOUNG_NS = 100_000_000
 """How long after its change a file's time does not tell a second change: clocks of filesystems are coarse."""
 ROBOTS, VOID, KEY = "robots", "void", "token.key"
 Stamp = tuple[int, int, int] | None
+_VOID_LOST = "restore it from a backup of the store; or remove it and token.key with it, and all log in once more"
 
 
 class Account(Protocol):
@@ -116,7 +117,7 @@ class Accounts:
 
     def nobody(self, name: str) -> Account:
         """Return whom to check in place of somebody unknown."""
-        return NOROBOT if name.startswith(ROBOT) else self.users.nobody
+        return NOROBOT if name.startswith(ROBOT) else self.users.nobody(name)
 
     def is_robot(self, account: Account) -> bool:
         """Say whether checking this account's secret is quick."""
@@ -179,10 +180,10 @@ def read_void(path: Path) -> dict[str, int]:
         return {}
     except (OSError, ValueError) as error:
         raise SiteError(
-            "void-unreadable", "the voided names cannot be read", where=str(path), seen=str(error)
+            "void-unreadable", "the voided names cannot be read", where=str(path), seen=str(error), hint=_VOID_LOST
         ) from error
     if not isinstance(value, dict) or not all(type(second) is int for second in value.values()):
-        raise SiteError("void-unreadable", "the voided names are names with seconds", where=str(path))
+        raise SiteError("void-unreadable", "the voided names are names with seconds", where=str(path), hint=_VOID_LOST)
     return {str(name): int(second) for name, second in value.items()}
 
 

@@ -25,8 +25,6 @@ from registry.server.people import API, NOTE
 from registry.server.sessions import Sessions
 from registry.server.wire import Refusal
 
-SAFE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-
 
 class Fault(BaseModel):
     """One error in the data plane's form."""
@@ -132,6 +130,7 @@ VIEWS: tuple[View, ...] = (
 def administration(registry: Registry, sessions: Sessions) -> FastAPI:
     """Return the application that `People` asks: the API and the pages."""
     app = FastAPI(title="dryport registry", version="1", docs_url=None, redoc_url=None, openapi_url=None)
+    app.router.redirect_slashes = False  # such a redirect leads to whatever host the client named
     app.state.registry, app.state.sessions = registry, sessions
     app.state.shelf = packs.Shelf()
     faults: dict[int | str, dict[str, Any]] = {"4XX": {"model": Faults, "description": "Refused."}}
@@ -161,7 +160,7 @@ async def _refused(request: Request, error: Exception) -> Response:
         request.scope[NOTE](answer)
     if not request.url.path.startswith(API):
         return refused(request, answer)
-    return JSONResponse(_json(answer), answer.status, answer.headers | SAFE)
+    return JSONResponse(_json(answer), answer.status, answer.headers)
 
 
 def _json(answer: Refusal) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from registry.server.people import LABELS, People
 from registry.server.routes import NAME, ROUTES, Match, Permission, Route, match
 from registry.server.settings import Settings
 from registry.server.sources import Sources
+from registry.server.table import Table
 from registry.server.threads import Threads
 from registry.server.upstream import origin
 from registry.server.watch import Sight, watch_of
@@ -51,7 +52,8 @@ _SPECIAL = frozenset(
 _LOOSE = frozenset({Permission.NONE, Permission.LOGIN})
 MEMORY = "GET from memory"
 """What answers from memory are counted as."""
-API_VERSION = {"Docker-Distribution-API-Version": "registry/2.0"}
+ALWAYS = {"Docker-Distribution-API-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
+"""What every answer says: what strangers pushed is never taken for a page."""
 
 
 class Application:
@@ -64,10 +66,10 @@ class Application:
         mounts: Sequence[ContentSource],
         worker: Worker | None = None,
     ) -> None:
-        threads = Threads()
+        threads, table = Threads(), worker.table if worker else Table()
         sources = Sources([*([store] if store else []), *mounts])
-        self._access = access_of(settings, threads)
-        self._gate = Gate(settings.limits)
+        self._access = access_of(settings, threads, table)
+        self._gate = Gate(settings.limits, table)
         self._watch = watch_of(settings, threads, [*(str(route) for route in ROUTES), *LABELS, MEMORY], worker)
         self._registry = Registry(settings, store, sources, threads, self._access, self._watch)
         self._people = People(self._registry, self._gate)
@@ -95,7 +97,9 @@ class Application:
             answer = Answer.of(refusal_of(error))
         except Exception as error:  # noqa: BLE001 - the rim of the server: whatever it is, a client gets an answer
             answer = _failed(request, error)
-        answer.headers |= API_VERSION
+        answer.headers |= ALWAYS
+        if _holds_back(request):
+            answer.headers["Connection"] = "close"
         try:
             await reply(request, answer, send, self._registry.threads)
         except DamagedError as error:
@@ -122,7 +126,7 @@ class Application:
         The order is the same: who asks, then the grant that the route demands, and nothing is told before.
         """
         kept = self._answers.find(target)
-        if kept is None:
+        if kept is None or self._gate.asks_address:  # which is not known here
             return None
         given = None
         for name, value in headers:
@@ -134,8 +138,10 @@ class Application:
             identity = self._access.recall(given)
         except DryportError:
             return None
-        if identity is None or not identity.may(kept.permission, kept.repository) or self._gate.is_on:
-            return None  # limits are judged where a refusal can be told
+        if identity is None or not identity.may(kept.permission, kept.repository):
+            return None
+        if not self._gate.has(identity.name):
+            return None  # the ordinary way tells the refusal
         self._watch.metrics.request(MEMORY, HTTPStatus.OK, 0)
         return kept
 
@@ -145,7 +151,7 @@ class Application:
         if is_plain and isinstance(answer.body, bytes):
             self._answers.keep(
                 request.target,
-                answer.headers | API_VERSION,
+                answer.headers | ALWAYS,
                 answer.body,
                 permission=route.permission.value,
                 repository=repository,
@@ -222,6 +228,15 @@ def _repository(found: Match) -> str:
         return repository_name(found.repository)
     except ValueError as error:
         raise Refusal("NAME_INVALID", "this is not a repository's name") from error
+
+
+def _holds_back(request: Request) -> bool:
+    """Say whether a client still waits to be asked for its body: whether it sends it after an answer is not known.
+
+    What follows could be the body or the next request, and another reader could judge otherwise (RFC 9110, 10.1.1).
+    """
+    cycle = request.lane.cycle if request.lane else None
+    return cycle is not None and cycle.waiting_for_100_continue
 
 
 def _failed(request: Request, error: Exception) -> Answer:

@@ -152,7 +152,11 @@ def open_audit(access: Path) -> Audit:
         return Audit(access / AUDIT)
     except OSError as error:
         raise SiteError(
-            "audit-unusable", "the audit log cannot be kept", where=str(access / AUDIT), seen=str(error)
+            "audit-unusable",
+            "the audit log cannot be kept",
+            where=str(access / AUDIT),
+            seen=str(error),
+            hint="let the registry's user write there, or name another folder: access: DIR",
         ) from error
 
 

@@ -16,17 +16,19 @@ import hmac
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry.oci.reference import repository_name
 from registry.server.accounts import Account, Accounts
 from registry.server.limits import Buckets, Rate, too_many
 from registry.server.robots import Robot
 from registry.server.settings import Settings
+from registry.server.table import Table
 from registry.server.threads import Threads
-from registry.server.tokens import CATALOG, SKEW_SECONDS, Issuer, Kind, Scope
+from registry.server.tokens import CATALOG, SKEW_SECONDS, ExpiredError, Issuer, Kind, Scope
 from registry.server.users import Grant, User
 from registry.server.wire import Refusal
 
@@ -75,7 +77,7 @@ class Access:
         anonymous_pull: bool = False,
         folder: Path | None = None,
         realm: str | None = None,
-        failures: Rate = Rate(),  # noqa: B008 - frozen
+        failures: Buckets | None = None,
     ) -> None:
         self.service = realm.partition("://")[2].partition("/")[0] if realm else "dryport"
         self._realm = realm if folder else None
@@ -87,7 +89,7 @@ class Access:
         self._generation = self._accounts.generation
         self._is_fresh = False
         self._running: dict[bytes, asyncio.Task[bool]] = {}
-        self._failures = Buckets(failures)
+        self._failures = failures or Buckets(Rate())
 
     @property
     def everybody(self) -> tuple[Grant, ...]:
@@ -117,10 +119,13 @@ class Access:
             return identity
         scheme, _, value = given.partition(" ")
         if scheme.lower() == "bearer" and tokens:
-            identity, seconds = self._by_token(value.strip())
+            with self._counted(origin):
+                identity, seconds = self._by_token(value.strip())
         else:
             generation = self._generation
-            account = await self.login(*_basic(scheme, value), origin)
+            with self._counted(origin):
+                name, password = _basic(scheme, value)
+            account = await self.login(name, password, origin)
             left = self._accounts.seconds_left(account, time.time())
             identity, seconds = self.granted(account), min(REMEMBER_SECONDS, left)
             if generation != self._accounts.generation:
@@ -146,20 +151,33 @@ class Access:
 
     async def login(self, name: str, password: str, origin: str = "") -> Account:
         """Return whose name and password these are. Raises Refusal: 401, 429."""
-        if origin and (wait := self._failures.take(origin, time.monotonic())):  # given back if all is well
-            raise too_many(wait)
         self._refresh()
         found = self._accounts.find(name, time.time())
         account = found or self._accounts.nobody(name)
+        # With the name as it was given: two names of nobody must not be quicker together than two of somebody.
+        mark = hmac.digest(self._key, f"{name}\0{account.mark}\0{password}".encode(), hashlib.sha256)
+        pays = origin if mark not in self._running else ""  # many at once with one password are one try
+        if pays and (wait := self._failures.take(pays, time.monotonic())):  # given back if all is well
+            raise too_many(wait)
         if self._accounts.is_robot(account):
             is_right = account.has_password(password)
         else:
-            is_right = await self._is_right(account, password)
+            is_right = await self._is_right(mark, account, password)
         if not is_right or found is None:
             raise refusal("wrong user or password", name)
-        if origin:
-            self._failures.give_back(origin)
+        if pays:
+            self._failures.give_back(pays)
         return found
+
+    @contextmanager
+    def _counted(self, origin: str) -> Iterator[None]:
+        """Count what is refused without a hash: it costs little here, and leaves a line of audit each time."""
+        try:
+            yield
+        except LoginRefusal as refused:
+            if refused.tried and origin and (wait := self._failures.take(origin, time.monotonic())):
+                raise too_many(wait) from refused
+            raise
 
     def known(self, name: str) -> User | None:
         """Return a user as the users file has it now; for a session that proved the password before."""
@@ -184,7 +202,7 @@ class Access:
         """Return the part of what is asked for that is granted; asking for too much is no error."""
         found: dict[tuple[str, str], set[str]] = {}
         for scope in asked:
-            if scope.type == "repository":
+            if scope.type == "repository" and _is_name(scope.name):
                 wanted = {action for word in scope.actions for action in _MEANT.get(word, ())}
                 may = {action for action in wanted if identity.may_with_another_token(action, scope.name)}
             else:
@@ -193,11 +211,12 @@ class Access:
                 found.setdefault((scope.type, scope.name), set()).update(may)
         return [Scope(*place, frozenset(actions)) for place, actions in found.items()]
 
-    def refreshed(self, token: str) -> Account:
-        """Return whose refresh token this is. Raises Refusal (401)."""
-        account, _, _ = self._subject(Kind.REFRESH, token)
-        if account is None:
-            raise refusal("the token is nobody's", "?")
+    def refreshed(self, token: str, origin: str = "") -> Account:
+        """Return whose refresh token this is. Raises Refusal: 401, 429."""
+        with self._counted(origin):
+            account, _, _ = self._subject(Kind.REFRESH, token)
+            if account is None:
+                raise refusal("the token is nobody's", "?")
         return account
 
     def challenge(self, scope: str = "", error: str = "") -> dict[str, str]:
@@ -238,6 +257,8 @@ class Access:
             raise refusal("Basic credentials are expected")
         try:
             claims = issuer.read(kind, token, time.time())
+        except ExpiredError as error:
+            raise refusal("the token is not valid any more") from error  # it was; whoever has it asks for the next one
         except ValueError as error:
             raise refusal("the token is not valid", "?") from error
         account = self.account(claims.subject) if claims.subject else None
@@ -246,8 +267,7 @@ class Access:
             raise refusal("the token is not valid any more", claims.subject)
         return account, claims.scopes, claims.expires
 
-    async def _is_right(self, account: Account, password: str) -> bool:
-        mark = hmac.digest(self._key, f"{account.name}\0{account.mark}\0{password}".encode(), hashlib.sha256)
+    async def _is_right(self, mark: bytes, account: Account, password: str) -> bool:
         if mark not in self._running:
             self._running[mark] = asyncio.create_task(self._check(mark, account, password))
         return await asyncio.shield(self._running[mark])
@@ -281,7 +301,7 @@ class Access:
                 self._known.clear()
 
 
-def access_of(settings: Settings, threads: Threads) -> Access:
+def access_of(settings: Settings, threads: Threads, table: Table | None = None) -> Access:
     """Return who decides who asks. Raises SiteError for users or an access folder that cannot be used."""
     return Access(
         settings.users,
@@ -289,7 +309,7 @@ def access_of(settings: Settings, threads: Threads) -> Access:
         anonymous_pull=settings.anonymous_pull,
         folder=settings.access,
         realm=f"{settings.external_url}/token" if settings.external_url else None,
-        failures=settings.limits.failures,
+        failures=Buckets(settings.limits.failures, table, "failures"),
     )
 
 
@@ -304,6 +324,14 @@ class LoginRefusal(Refusal):
 def refusal(message: str, tried: str = "") -> LoginRefusal:
     """Return the 401 that asks for credentials."""
     return LoginRefusal(message, tried)
+
+
+def _is_name(text: str) -> bool:
+    try:
+        repository_name(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _basic(scheme: str, value: str) -> tuple[str, str]:

@@ -40,15 +40,15 @@ async def post(call: Call) -> Answer:
     issuer = _issuer(call)
     form = await _form(call)
     access, request = call.registry.access, call.request
+    from_where = address_of(request.peer, request.headers.get("x-forwarded-for"), call.registry.settings.limits)
     kind = _one(form, "grant_type")
     if kind == "password":
-        from_where = address_of(request.peer, request.headers.get("x-forwarded-for"), call.registry.settings.limits)
         account = await access.login(_one(form, "username"), _one(form, "password"), from_where)
         wants_refresh = _one(form, "access_type") == "offline"
         return _answer(call, issuer, account, form.get("scope", []), wants_refresh=wants_refresh)
     if kind == "refresh_token":
         token = _one(form, "refresh_token")
-        return _answer(call, issuer, access.refreshed(token), form.get("scope", []), refresh=token)
+        return _answer(call, issuer, access.refreshed(token, from_where), form.get("scope", []), refresh=token)
     raise Refusal("UNSUPPORTED", "grant_type is password or refresh_token", status=400)
 
 

@@ -1,7 +1,7 @@
 """Hashes of passwords: PBKDF2-HMAC-SHA256 is what we write; bcrypt lines of other registries are read.
 
-Checking takes a while, on purpose, and is done in a thread. A decoy costs what a real hash of the same file costs and
-fits no password, so that the time taken does not tell which users exist.
+Checking takes a while, on purpose, and is done in a thread. A decoy costs what a real hash costs and fits no password,
+so that the time taken does not tell which users exist.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections import Counter
-from collections.abc import Iterable
 
 import bcrypt
 
@@ -50,19 +48,19 @@ def is_password(text: str, password: str) -> bool:
     """Say whether a hash is this password's; takes a while."""
     given = password.encode()
     if text.startswith("$2"):
-        return len(given) <= BCRYPT_BYTES and b"\0" not in given and bcrypt.checkpw(given, text.encode())
+        is_possible = len(given) <= BCRYPT_BYTES and b"\0" not in given
+        return bcrypt.checkpw(given if is_possible else b"", text.encode()) and is_possible  # always as slow
     _, iterations, salt, key = text.split("$")
     seen = hashlib.pbkdf2_hmac("sha256", given, base64.b64decode(salt), int(iterations))
     return hmac.compare_digest(seen, base64.b64decode(key))
 
 
-def decoy(hashes: Iterable[str] = ()) -> str:
-    """Return a hash that no password fits and that costs as much as most of `hashes`."""
-    kinds = Counter(text.rpartition("$")[0] if text.startswith("$2") else text.split("$")[1] for text in hashes)
-    kind = kinds.most_common(1)[0][0] if kinds else str(ITERATIONS)
-    if kind.startswith("$2"):
-        return f"{kind}${'.' * 53}"
-    return _spelled(int(kind), bytes(SALT_BYTES), b"\0")  # a key of one byte: no digest is as short
+def decoy(text: str = "") -> str:
+    """Return a hash that no password fits and that costs as much as another one, or as one of ours."""
+    if text.startswith("$2"):
+        return f"{text.rpartition('$')[0]}${'.' * 53}"
+    iterations = int(text.split("$")[1]) if text else ITERATIONS
+    return _spelled(iterations, bytes(SALT_BYTES), b"\0")  # a key of one byte: no digest is as short
 
 
 def _spelled(iterations: int, salt: bytes, key: bytes) -> str:

@@ -12,7 +12,6 @@ import time
 import urllib.parse
 from collections.abc import Mapping
 from functools import partial
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 
 from registry.server.auth import Identity
@@ -35,6 +34,8 @@ ORIGIN, NOTE = "dryport.origin", "dryport.note"
 LABELS = ("GET /api/v1/", "GET /ui/")
 """What requests here are counted as."""
 _FRONT = ("/", "/ui")
+_SAFE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+"""What is said with every answer that does not say otherwise itself."""
 _ASK = 401
 
 
@@ -67,7 +68,9 @@ class People:
             sight.user = identity.name
             self._gate.admit_identity(identity.name)
         note = partial(self._registry.watch.refused, sight, request)
-        return await _run(await self._loaded(), request, {IDENTITY: identity, ORIGIN: sight.origin, NOTE: note})
+        answer = await _run(await self._loaded(), request, {IDENTITY: identity, ORIGIN: sight.origin, NOTE: note})
+        answer.headers = _SAFE | answer.headers
+        return answer
 
     async def _identify(self, request: Request, origin: str) -> Identity | None:
         access = self._registry.access
@@ -97,11 +100,9 @@ class People:
 
 def cookie(header: str) -> str:
     """Return the session's value in a Cookie header."""
-    try:
-        found = SimpleCookie(header).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found else ""
+    # The standard library's reader gives up at a foreign cookie that it does not like, and takes minutes over quotes.
+    pairs = (part.partition("=") for part in header.split(";"))
+    return next((value.strip() for name, _, value in pairs if name.strip() == COOKIE), "")
 
 
 def _query(request: Request) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from registry.errors import SiteError, UsageError
 from registry.oci import strictjson
-from registry.server.users import ROBOT, Grant
+from registry.server.users import GRANT_FORM, ROBOT, Grant
 
 SECRET = "dpr_"  # noqa: S105 - a prefix, so that scanners of logs and sources know such a secret when they see one
 MOST_DAYS = 3660
@@ -114,13 +114,23 @@ def new_robot(name: str, grants: Sequence[str], days: int, now: datetime) -> tup
     """Return a robot and its secret, which nobody can read again. Raises UsageError."""
     short = name.removeprefix(ROBOT)
     if not _NAME.fullmatch(short):
-        raise UsageError("robot-name-invalid", "a robot's name is 1 to 51 letters, digits or . _ -", seen=name[:100])
+        raise UsageError(
+            "robot-name-invalid",
+            "a robot's name is 1 to 51 letters, digits or . _ -",
+            seen=name[:100],
+            hint="a letter or digit comes first, for example: ci-builder",
+        )
     if not 0 < days <= MOST_DAYS:
-        raise UsageError("robot-days-invalid", f"a robot lives 1 to {MOST_DAYS} days", seen=str(days))
+        raise UsageError(
+            "robot-days-invalid",
+            f"a robot lives 1 to {MOST_DAYS} days",
+            seen=str(days),
+            hint="give fewer: --days 365; a new robot takes its place in time",
+        )
     try:
         parsed = tuple(map(Grant.parse, grants))
     except ValueError as error:
-        raise UsageError("grant-invalid", str(error), where=name) from error
+        raise UsageError("grant-invalid", str(error), where=name, hint=GRANT_FORM) from error
     if any("admin" in grant.actions for grant in parsed):
         raise UsageError(
             "robot-may-not", "a robot administers nothing", where=name, hint="grant pull, create, push, delete, metrics"

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import socket
 import threading
@@ -20,7 +21,7 @@ import uvicorn
 from registry.content import ContentSource
 from registry.errors import SiteError
 from registry.server.app import Application, application
-from registry.server.protocol import Connection
+from registry.server.patience import PatientConnection
 from registry.server.schedule import schedule_of
 from registry.server.secure import SecureListener
 from registry.server.settings import Settings
@@ -66,8 +67,8 @@ class _Server(uvicorn.Server):
         if self.started:
             self.on_ready()
 
-    def _connection(self) -> Connection:
-        return Connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+    def _connection(self) -> PatientConnection:
+        return PatientConnection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -107,7 +108,12 @@ class Running:
             if not self._thread.is_alive():
                 break
         self.stop()
-        raise SiteError("registry-not-started", "the registry's server did not start", where=self.url)
+        raise SiteError(
+            "registry-not-started",
+            "the registry's server did not start",
+            where=self.url,
+            hint="its log says why; then run the same command again",
+        )
 
     def __exit__(self, *_: object) -> None:
         self.stop()
@@ -133,6 +139,8 @@ def serve(
 
     One `worker` of several is given the `listener` they share.
     """
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file; the system's first offer is 1024
     server, listener, app = _prepare(settings, store, mounts, listener, worker)
     url = url_of(settings, listener.getsockname()[1])
 
@@ -158,11 +166,12 @@ def _prepare(
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=Connection,
+        http=PatientConnection,
         ws="none",
         lifespan="off",
         interface="asgi3",
         log_config=None,
+        log_level="error",  # what a stranger sends that is no HTTP is his business
         access_log=False,
         proxy_headers=False,  # who is asked by which name is told by settings, never by a client's header
         server_header=False,

@@ -68,6 +68,10 @@ class Claims:
     scopes: tuple[Scope, ...]
 
 
+class ExpiredError(ValueError):
+    """The token is ours, and not valid now."""
+
+
 class Issuer:
     """Writes and reads the tokens of one service."""
 
@@ -113,7 +117,7 @@ class Issuer:
         return f"{signed}.{_encode(r.to_bytes(_NUMBER, 'big') + s.to_bytes(_NUMBER, 'big'))}"
 
     def read(self, kind: Kind, token: str, now: float) -> Claims:
-        """Return what a token of ours says. Raises ValueError for every other one."""
+        """Return what a token of ours says. Raises ValueError for every other one, ExpiredError for an old one."""
         if len(token) > TOKEN_BYTES:
             raise ValueError("the token is too long")
         head, _, rest = token.partition(".")
@@ -146,7 +150,7 @@ class Issuer:
                 "access": list(access),
             }:
                 if now < begins - SKEW_SECONDS or now >= expires + SKEW_SECONDS:
-                    raise ValueError("the token is not valid now")
+                    raise ExpiredError("the token is not valid now")
                 return Claims(subject, mark, issued, expires, tuple(map(_scope, access)))
         raise ValueError("the token is not this service's")
 

@@ -14,18 +14,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry.errors import SiteError, UsageError
+from registry.oci.glob import glob
 from registry.server import passwords
 from registry.server.passwords import ITERATIONS
 
 SERVER_ACTIONS = frozenset({"metrics", "admin"})
 ACTIONS = frozenset({"pull", "create", "push", "delete"}) | SERVER_ACTIONS
 ANONYMOUS, ROBOT = "anonymous", "robot@"
+GRANT_FORM = f"actions ({', '.join(sorted(ACTIONS))}), a colon, and the repositories: 'pull,push:team/*'"
 CERTIFICATE = "certificate$"
 CERTIFICATE_KINDS = ("sha256", "uri", "email", "dns", "cn")
 """How a certificate may be named, the most exact first."""
@@ -45,14 +48,13 @@ class Grant:
     @classmethod
     def parse(cls, text: str) -> Grant:
         """Return the grant that `pull,push:team/*` spells. Raises ValueError."""
-        names, _, glob = text.partition(":")
+        names, _, repositories = text.partition(":")
         actions = frozenset(names.split(","))
-        if not actions <= ACTIONS or not _GLOB.fullmatch(glob):
+        if not actions <= ACTIONS or not _GLOB.fullmatch(repositories):
             raise ValueError(f"not a grant: {text[:100]!r}; write for example pull:* or pull,push:team/*")
-        if actions & SERVER_ACTIONS and glob != "*":
+        if actions & SERVER_ACTIONS and repositories != "*":
             raise ValueError(f"not a grant: {text[:100]!r}; {', '.join(sorted(SERVER_ACTIONS))} go with * alone")
-        runs = re.sub(r"\*+", "*", glob).split("*")
-        return cls(actions, glob, re.compile(".*".join(map(re.escape, runs))))
+        return cls(actions, repositories, glob(repositories))
 
     def allows(self, action: str, repository: str) -> bool:
         """Say whether this grant allows it."""
@@ -86,10 +88,6 @@ class User:
         return passwords.is_password(self.hash, password)
 
 
-NOBODY = User("", passwords.decoy(), ())
-"""Checked in place of an unknown user, so that the time taken does not tell who exists."""
-
-
 class Users:
     """The users of one file."""
 
@@ -98,7 +96,17 @@ class Users:
         self._certified = {user.hash: user for user in users if user.is_known_by_certificate}
         self._by_name = {user.name: user for user in users if user.hash != "-"}
         self.everybody = tuple(grant for user in users if user.name == ANONYMOUS for grant in user.grants)
-        self.nobody = User("", passwords.decoy(user.hash for user in self._users.values()), ())
+        hashes = sorted(user.hash for user in self._users.values())
+        self._secret = (hashes or [""])[0].encode()  # all processes have it, and it seldom changes
+        self._decoys = sorted(map(passwords.decoy, hashes)) or [passwords.decoy()]
+
+    def nobody(self, name: str) -> User:
+        """Return whom to check in place of an unknown user, so that the time taken does not tell who exists.
+
+        Where hashes of several kinds are in use, as many unknown names as known ones have each; a name keeps its own.
+        """
+        drawn = int.from_bytes(hmac.digest(self._secret, name.encode(), hashlib.sha256)[:8])
+        return User("", self._decoys[drawn * len(self._decoys) >> 64], ())
 
     @classmethod
     def parse(cls, text: str, where: str = "users") -> Users:
@@ -160,7 +168,12 @@ def user_line(name: str, password: str, grants: Sequence[str], *, iterations: in
     """Return the line (without line end) that lets `name` in by a password. Raises UsageError."""
     head = _checked(name)
     if not password:
-        raise UsageError("password-empty", "a user needs a password", where=name)
+        raise UsageError(
+            "password-empty",
+            "a user needs a password",
+            where=name,
+            hint="write one into a file of its own: --password-file FILE",
+        )
     spelled = spelled_grants(grants, where=name)
     return f"{head}:{passwords.hashed(password, iterations)}:{spelled}"
 
@@ -183,7 +196,7 @@ def spelled_grants(grants: Sequence[str], *, where: str) -> str:
     try:
         return " ".join(str(Grant.parse(grant)) for grant in grants)
     except ValueError as error:
-        raise UsageError("grant-invalid", str(error), where=where) from error
+        raise UsageError("grant-invalid", str(error), where=where, hint=GRANT_FORM) from error
 
 
 def _checked(name: str) -> str:
@@ -192,6 +205,7 @@ def _checked(name: str) -> str:
             "user-name-invalid",
             f"a user's name is 1 to 64 letters, digits or . _ @ -, not {ANONYMOUS} and not beginning with {ROBOT}",
             seen=name[:100],
+            hint="a letter or digit comes first, for example: ann or ann@example.org",
         )
     return name
 

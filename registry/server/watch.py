@@ -82,7 +82,8 @@ class Watch:
             self._note_soon(sight, "login.refused", request, tried=refusal.tried)
         elif refusal.code == "DENIED":
             self.metrics.add("denied")
-            self._note_soon(sight, "access.denied", request, reference=sight.reference)
+            if sight.user:  # strangers fill no log
+                self._note_soon(sight, "access.denied", request, reference=sight.reference)
 
     def over(self, sight: Sight, request: Request, answer: Answer | None) -> None:
         """Count one request that is over; without an answer if the client went away."""

@@ -3,8 +3,9 @@
 * They are forked before anything is opened: no connection to an index, no lock and no thread crosses a fork.
 * The first one starts alone; the others follow when it serves, so that what stops the start is told once.
 * One that dies is replaced. When the parent ends, for whatever reason, all end.
-* They share the socket and the board on which requests are counted; all else they tell each other by the store.
 * SIGHUP is handed on to all of them: whoever serves reads its files anew, and goes on serving.
+* They share the socket, the board on which requests are counted, and the table of what was taken of the limits; all
+  else they tell each other by the store.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from registry.server.metrics import Board
+from registry.server.table import Table
 
 log = logging.getLogger("dryport.registry")
 MOST = 8
@@ -32,10 +34,12 @@ _ENDING = (signal.SIGTERM, signal.SIGINT)
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One process of several: its number, what it counts on, and whom it tells that it serves."""
+    """One process of several: its number, what it shares with the others, and whom it tells that it serves."""
 
     number: int
     board: Board
+    table: Table
+    """What all have taken of the limits."""
     tell_ready: Callable[[], None]
     is_spokesman: bool = False
     """Whether it tells a person that all is well; a replacement says nothing."""
@@ -57,7 +61,7 @@ def share(count: int, work: Callable[[Worker | None], None]) -> None:
     if count == 1:
         work(None)
         return
-    parent = _Parent(Board(_COLUMNS))
+    parent = _Parent(Board(_COLUMNS), Table(is_shared=True))
     worker = parent.fork(0)
     if worker is None and parent.is_first_ready():
         for number in range(1, count):
@@ -72,8 +76,8 @@ def share(count: int, work: Callable[[Worker | None], None]) -> None:
 class _Parent:
     """The process that serves nothing itself."""
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    def __init__(self, board: Board, table: Table) -> None:
+        self._board, self._table = board, table
         self._life, self._own_life = os.pipe()
         self._ready, self._tell = os.pipe()
         self._numbers: dict[int, int] = {}
@@ -92,7 +96,7 @@ class _Parent:
         os.close(self._own_life)
         os.close(self._ready)
         threading.Thread(target=_end_with, args=(self._life,), name="parent", daemon=True).start()
-        return Worker(number, self._board, self._tell_ready, is_spokesman=not self._is_started)
+        return Worker(number, self._board, self._table, self._tell_ready, is_spokesman=not self._is_started)
 
     def _tell_ready(self) -> None:
         os.write(self._tell, b"r")

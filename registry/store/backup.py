@@ -56,7 +56,12 @@ class Copied:
 def backup(store: Store, folder: Path, progress: Progress) -> Copied:
     """Copy a running store into a folder. Raises SiteError if a collection runs or the folder holds something else."""
     if folder.resolve().is_relative_to(store.folder.resolve()):
-        raise SiteError("backup-inside", "a backup does not lie inside its store", where=str(folder))
+        raise SiteError(
+            "backup-inside",
+            "a backup does not lie inside its store",
+            where=str(folder),
+            hint="name a folder elsewhere, best on another disk",
+        )
     if folder.exists() and any(folder.iterdir()) and not (folder / "blobs").is_dir():
         raise SiteError("backup-folder", "the folder holds something else", where=str(folder), hint="name a new one")
     with alone(store.folder / LOCK):
@@ -92,11 +97,18 @@ def restore(backup_folder: Path, folder: Path, progress: Progress) -> Copied:
         is_ours = statement["kind"] == KIND["kind"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MediaError(
-            "backup-incomplete", "there is no finished backup", where=str(backup_folder), seen=str(error)
+            "backup-incomplete",
+            "there is no finished backup",
+            where=str(backup_folder),
+            seen=str(error),
+            hint="name the folder that dryport registry backup filled; if it was cut off, run the backup again",
         ) from error
     if not is_ours or _digest(backup_folder) != index:
         raise MediaError(
-            "backup-damaged", "the backup's index is not the one it was taken with", where=str(backup_folder)
+            "backup-damaged",
+            "the backup's index is not the one it was taken with",
+            where=str(backup_folder),
+            hint="restore another backup; if the store still lives, take a new one",
         )
     if (folder / INDEX).exists():
         raise SiteError(

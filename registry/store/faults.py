@@ -27,7 +27,9 @@ class ManifestInvalidError(MediaError):
     """The bytes are not a manifest or index that may be stored."""
 
     def __init__(self, message: str) -> None:
-        super().__init__("manifest-invalid", message)
+        super().__init__(
+            "manifest-invalid", message, hint="push it again with a client that writes OCI or Docker schema 2"
+        )
 
 
 class BlobMissingError(MediaError):
@@ -85,7 +87,12 @@ class TagExistsError(PolicyError):
     """Who may only make new tags named one that is there."""
 
     def __init__(self, repository: str, tag: str) -> None:
-        super().__init__("tag-exists", f"the tag {tag} is there already", where=f"{repository}:{tag}")
+        super().__init__(
+            "tag-exists",
+            f"the tag {tag} is there already",
+            where=f"{repository}:{tag}",
+            hint="push under another tag; to move tags the user needs the grant push, not create alone",
+        )
 
 
 class DeletesForbiddenError(PolicyError):
@@ -97,6 +104,17 @@ class DeletesForbiddenError(PolicyError):
             "nothing of this repository may be deleted",
             where=repository,
             hint="set deletes: true for it in policy.yaml",
+        )
+
+
+class UploadsOpenError(PolicyError):
+    """One subject has as many uploads open as anybody may."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            "uploads-open",
+            f"{most} of your uploads are open already",
+            hint="end some of them; what nobody goes on with can make room after an hour",
         )
 
 

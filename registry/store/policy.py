@@ -18,7 +18,6 @@ True
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from registry.errors import SiteError
+from registry.oci.glob import glob
 
 NAME = "policy.yaml"
 _MOST_GLOB = 255
@@ -132,15 +132,12 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Policy.model_json_schema()}
 
 
-def matches(glob: str, text: str) -> bool:
+def matches(pattern: str, text: str) -> bool:
     """Say whether a glob stands for a text."""
-    return _pattern(glob).fullmatch(text) is not None
+    return _compiled(pattern).fullmatch(text) is not None
 
 
-@lru_cache(maxsize=4096)
-def _pattern(glob: str) -> re.Pattern[str]:
-    runs = re.sub(r"\*+", "*", glob).split("*")
-    return re.compile(".*".join(map(re.escape, runs)))
+_compiled = lru_cache(maxsize=4096)(glob)
 
 
 _UNREAD = (-1, -1, -1)

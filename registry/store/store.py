@@ -315,7 +315,12 @@ def _join(folder: Path) -> int:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(handle)
-        raise SiteError("store-rebuilding", "the store's index is being rebuilt", where=str(folder)) from error
+        raise SiteError(
+            "store-rebuilding",
+            "the store's index is being rebuilt",
+            where=str(folder),
+            hint="wait until dryport registry rebuild has ended, then start again",
+        ) from error
     return handle
 
 

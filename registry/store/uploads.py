@@ -21,19 +21,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from registry.oci.digest import Digest
 from registry.store import durable
 from registry.store.changes import record_blob, reserved, used, within_quota
 from registry.store.database import Database
-from registry.store.faults import QuotaExceededError, UploadBusyError, UploadUnknownError
+from registry.store.faults import QuotaExceededError, UploadBusyError, UploadsOpenError, UploadUnknownError
 from registry.store.files import Files, is_orphan
 from registry.store.policy import Rules
 from registry.store.schema import uploads
 from registry.store.writer import Before, Running, Writer
 
 IDLE_SECONDS = 7 * 24 * 3600.0
+MOST_OPEN = 1000
+"""Sessions of one subject; then those make room that were idle for `CROWDED_SECONDS`."""
+CROWDED_SECONDS = 3600.0
 RESERVE_STEP = 64 << 20
 """How much more an upload of unknown length reserves at a time."""
 _KEPT = 256
@@ -66,6 +69,10 @@ class Uploads:
     def begin(self, repository: str, subject: str, algorithm: str = "sha256", expected: int = 0) -> Session:
         """Begin an upload of `subject` to `repository`, of `expected` bytes if known. Raises PolicyError."""
         rules = self.rules(repository)
+        if self._open(subject) >= MOST_OPEN:
+            self.sweep(CROWDED_SECONDS, subject)
+            if self._open(subject) >= MOST_OPEN:
+                raise UploadsOpenError(MOST_OPEN)
         session = Session(secrets.token_hex(16), repository, subject, algorithm, 0)
         row = {"id": session.id, "repository": repository, "subject": subject, "algorithm": algorithm, "size": 0}
         with self.database.writing() as connection:
@@ -172,12 +179,21 @@ class Uploads:
             return Running.of_file(session.algorithm, handle)
         return Running(session.algorithm, Before(Digest.parse(seen), session.size, handle))
 
-    def sweep(self, idle: float = IDLE_SECONDS) -> int:
-        """End sessions idle for so long, and remove files that no session owns; return how many bytes that freed."""
+    def _open(self, subject: str) -> int:
+        wanted = select(func.count()).select_from(uploads).where(uploads.c.subject == subject)
+        with self.database.reading() as connection:
+            return int(connection.execute(wanted).scalar_one())
+
+    def sweep(self, idle: float = IDLE_SECONDS, subject: str | None = None) -> int:
+        """End sessions idle for so long, and remove files that no session owns; return how many bytes that freed.
+
+        With a `subject`, its sessions alone.
+        """
         freed = 0
         with self.database.writing() as connection:
-            last = self.files.clock() - idle
-            for identity in connection.scalars(select(uploads.c.id).where(uploads.c.touched < last)).all():
+            old = select(uploads.c.id).where(uploads.c.touched < self.files.clock() - idle)
+            mine = old if subject is None else old.where(uploads.c.subject == subject)
+            for identity in connection.scalars(mine).all():
                 path = self.path(identity)
                 if not path.exists() or is_orphan(path):
                     connection.execute(delete(uploads).where(uploads.c.id == identity))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import time
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from registry.oci import strictjson
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
+from registry.oci.glob import glob
 from registry.oci.manifest import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Manifest
 from registry.oci.reference import NAME_BYTES, Reference, repository_name, tag_name
 from registry.server import ranges
@@ -107,6 +109,20 @@ def test_a_reference_reads_what_it_wrote(text: str) -> None:
 def test_an_upstream_name_is_a_repository_or_nothing(namespace: str, name: str) -> None:
     found = origin(namespace, name)
     assert found is None or repository_name(found) == found
+
+
+@steady
+@given(st.text(alphabet="ab/*.", max_size=12), st.text(alphabet="ab/.", max_size=16))
+def test_a_glob_stands_for_what_fnmatch_says(pattern: str, text: str) -> None:
+    assert (glob(pattern).fullmatch(text) is not None) == fnmatch.fnmatchcase(text, pattern)
+
+
+@pytest.mark.parametrize("pattern", ["*a*a*a*a*a*a*a*b", "*" * 100 + "b", "a*" * 100 + "b", "*ab" * 60 + "/"])
+def test_no_name_takes_long_to_match_a_glob(pattern: str) -> None:
+    begun = time.process_time()
+    for text in ("a" * 255, "ab" * 127, "aab" * 85):
+        assert glob(pattern).fullmatch(text) is None or text.endswith("b")
+    assert time.process_time() - begun < 0.5
 
 
 @steady

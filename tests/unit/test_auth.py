@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import urllib3
 
 from registry.server import passwords
 from registry.server.auth import Access, Identity
+from registry.server.limits import Buckets, Rate
 from registry.server.threads import Threads
 from registry.server.users import user_line
 from registry.server.wire import Refusal
@@ -42,9 +44,9 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-async def refused(access: Access, headers: dict[str, str]) -> int:
+async def refused(access: Access, headers: dict[str, str], origin: str = "") -> int:
     try:
-        await access.identify(headers)
+        await access.identify(headers, (), origin)
     except Refusal as refusal:
         return refusal.status
     return 200
@@ -57,6 +59,33 @@ def test_many_first_requests_hash_once(path: Path, hashed: list[str]) -> None:
 
     assert {identity.name for identity in asyncio.run(many())} == {"me"}
     assert hashed == ["right"]
+
+
+def test_two_users_with_one_password_are_hashed_apart_whether_they_exist_or_not(path: Path, hashed: list[str]) -> None:
+    path.write_text("".join(user_line(name, "right", [], iterations=100_000) + "\n" for name in ("me", "us")))
+
+    async def together(*names: str) -> int:
+        access, begun = Access(path, Threads()), len(hashed)
+        given = [dict(urllib3.make_headers(basic_auth=f"{name}:same")) for name in names]
+        assert await asyncio.gather(*(refused(access, one) for one in given)) == [401, 401]
+        return len(hashed) - begun
+
+    assert asyncio.run(together("me", "us")) == 2
+    assert asyncio.run(together("nobody", "noone")) == 2  # else two names tell by their time whether they are known
+
+
+def test_many_tries_of_one_password_at_once_are_one_try(path: Path) -> None:
+    async def many(password: str) -> list[Counter[int]]:
+        access = Access(path, Threads(), failures=Buckets(Rate(per_second=0.001, burst=3)))
+        given = [dict(urllib3.make_headers(basic_auth=f"me:{password}"))] * 20
+        other = [dict(urllib3.make_headers(basic_auth=f"me:{number}")) for number in range(4)]
+        return [await answers(access, *given), await answers(access, *other)]
+
+    async def answers(access: Access, *given: dict[str, str]) -> Counter[int]:
+        return Counter(await asyncio.gather(*(refused(access, one, "192.0.2.1") for one in given)))
+
+    assert asyncio.run(many("right")) == [{200: 20}, {401: 3, 429: 1}]
+    assert asyncio.run(many("wrong")) == [{401: 20}, {401: 2, 429: 2}]
 
 
 def test_a_right_password_is_remembered_and_a_wrong_one_is_not(path: Path, hashed: list[str]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from registry.oci.digest import Digest
-from registry.store.faults import DigestMismatchError, UploadBusyError, UploadUnknownError
+from registry.store import uploads
+from registry.store.faults import DigestMismatchError, UploadBusyError, UploadsOpenError, UploadUnknownError
 from registry.store.store import Store
 
 DATA = b"0123456789" * 1000
@@ -108,3 +110,24 @@ def test_another_algorithm_than_announced_is_hashed_at_the_end(store: Store) -> 
     writer.commit(Digest.of(DATA, "sha512"))
     assert store.has_blob("a", Digest.of(DATA, "sha512"))
     assert not store.has_blob("a", Digest.of(DATA))
+
+
+def test_uploads_that_nobody_goes_on_with_make_room_for_the_same_subject(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MOST_OPEN", 3)
+    now = [time.time()]
+    with Store.open(tmp_path / "store", lambda: now[0]) as store:
+        theirs = store.uploads.begin("a", "somebody")
+        mine = [store.uploads.begin("a", "me") for _ in range(3)]
+        with pytest.raises(UploadsOpenError):
+            store.uploads.begin("b", "me")
+        now[0] += uploads.CROWDED_SECONDS + 1
+        writer = store.uploads.write("a", "me", mine[2].id)  # still at work
+        store.uploads.begin("b", "me")
+        writer.close()
+        for gone in mine[:2]:
+            with pytest.raises(UploadUnknownError):
+                store.uploads.find("a", "me", gone.id)
+        assert store.uploads.find("a", "me", mine[2].id)
+        assert store.uploads.find("a", "somebody", theirs.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,33 +21,40 @@ from tests.bench.registries.client import MANIFEST, Client
 from tests.oci_samples import image
 
 SERVE = """
-import sys
+import json, resource, sys
 from pathlib import Path
+from registry.server.limits import Limits, Rate
 from registry.server.serve import listen, serve
 from registry.server.settings import Settings
 from registry.server.workers import share
 from registry.store.store import Store
-settings = Settings(users=Path(sys.argv[2]), port=int(sys.argv[3]))
+resource.setrlimit(resource.RLIMIT_NOFILE, (512, 2048))
+rates = {name: Rate(*rate) for name, rate in json.loads(sys.argv[5]).items()}
+limits = Limits(**rates, limits_loopback=bool(rates))
+settings = Settings(users=Path(sys.argv[2]), port=int(sys.argv[3]), limits=limits)
 def work(worker):
     with Store.open(Path(sys.argv[1])) as store:
         serve(settings, store, listener=listener, worker=worker)
 with listen(settings) as listener:
-    share(3, work)
+    share(int(sys.argv[4]), work)
 """
 LOGIN = Client.basic("admin", "pw")
 MANY = 24
 
 
 class Server:
-    def __init__(self, folder: Path) -> None:
+    """Workers on one socket; `rates` are limits by name, each so many a second and at once."""
+
+    def __init__(self, folder: Path, count: int = 3, **rates: tuple[float, int]) -> None:
         users = folder / "users"
         users.write_text(user_line("admin", "pw", ["pull,push,delete,metrics:*"], iterations=100_000) + "\n")
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
         self.store = folder / "store"
         command = [sys.executable, "-c", SERVE, str(self.store), str(users), str(self.port)]
+        command += [str(count), json.dumps(rates)]
         self.process = subprocess.Popen(command, cwd=Path.cwd())
-        wait_until(lambda: len(self.workers()) == 3 and self.answers())
+        wait_until(lambda: len(self.workers()) == count and self.answers())
 
     def workers(self) -> list[int]:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
@@ -101,6 +110,15 @@ def test_what_one_worker_took_all_workers_know_and_what_it_lost_none_answers(ser
         client.__exit__()
 
 
+def test_a_worker_may_have_as_many_connections_as_the_system_lets_it(server: Server) -> None:
+    wait_until(lambda: {open_files(worker) for worker in server.workers()} == {("2048", "2048")})
+
+
+def open_files(pid: int) -> tuple[str, ...]:
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return tuple(next(line.split()[3:5] for line in lines if line.startswith("Max open files")))
+
+
 def test_a_worker_that_dies_is_replaced(server: Server) -> None:
     first = server.workers()
     os.kill(first[0], signal.SIGKILL)
@@ -129,3 +147,47 @@ def test_all_count_on_one_board(server: Server) -> None:
         text = client.ask("GET", "/metrics").body.decode()
     counted = [line for line in text.splitlines() if '/v2/"' in line and 'status="200"' in line]
     assert [int(line.rpartition(" ")[2]) for line in counted] == [MANY], text[:500]
+
+
+def test_who_guesses_at_many_workers_has_no_more_tries_than_at_one(tmp_path: Path) -> None:
+    burst, per_second = 20, 0.5
+    server = Server(tmp_path, 4, failures=(per_second, burst))
+    begun = time.monotonic()
+
+    def guess(number: int) -> int:
+        with Client(server.port, headers=Client.basic("admin", f"guess {number}")) as client:
+            return client.ask("GET", "/v2/").status
+
+    try:
+        with ThreadPoolExecutor(16) as pool:
+            first = list(pool.map(guess, range(200)))
+            killed = server.workers()[0]
+            os.kill(killed, signal.SIGKILL)
+            wait_until(lambda: len(server.workers()) == 4 and killed not in server.workers())
+            second = list(pool.map(guess, range(200, 300)))
+        seconds = time.monotonic() - begun
+    finally:
+        server.process.kill()
+        server.process.wait()
+    assert set(first + second) == {401, 429}
+    assert burst <= first.count(401)
+    assert (first + second).count(401) <= burst + per_second * seconds
+
+
+def test_a_users_requests_are_counted_over_all_workers(tmp_path: Path) -> None:
+    sample = image(b"one")
+    server = Server(tmp_path, 4, identity=(0.001, 200))
+    path = "/v2/team/app/manifests/latest"
+    try:
+        with Store.open(server.store) as store:
+            for digest, data in sample.blobs.items():
+                store.put_blob("team/app", digest, [data])
+            store.put_manifest("team/app", sample.manifest, MANIFEST, ["latest"])
+        clients = [Client(server.port, headers=LOGIN) for _ in range(MANY)]
+        seen = [client.ask("GET", path).status for _ in range(12) for client in clients]  # also where memory has it
+        for client in clients:
+            client.__exit__()
+    finally:
+        server.process.kill()
+        server.process.wait()
+    assert (seen.count(200), seen.count(429)) == (200, 12 * MANY - 200)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import urllib.parse
 
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
+from starlette.requests import ClientDisconnect
 
 from registry.server.auth import LoginRefusal
 from registry.server.context import Registry
+from registry.server.exchange import DisconnectedError
 from registry.server.pages.rendering import HEADERS, render
 from registry.server.people import NOTE, ORIGIN, PAGES
 from registry.server.sessions import COOKIE, SECONDS, Sessions
 from registry.server.wire import Refusal
 
-_FORM_BYTES = 8 << 10
+_FORM_BYTES, _FORM_SECONDS = 8 << 10, 30.0
 
 
 def form(request: Request) -> Response:
@@ -56,7 +59,8 @@ def _refuse_strangers(request: Request) -> None:
 
 
 def _is_secure(request: Request) -> bool:
-    return request.app.state.registry.settings.certificate is not None
+    settings = request.app.state.registry.settings
+    return settings.certificate is not None or str(settings.external_url).startswith("https://")
 
 
 def _inward(place: str) -> str:
@@ -67,9 +71,16 @@ def _inward(place: str) -> str:
 
 
 async def _body(request: Request) -> bytes:
+    """Return the form. Raises Refusal (408, 413), and DisconnectedError if the person went away."""
     data = b""
-    async for part in request.stream():
-        data += part
-        if len(data) > _FORM_BYTES:
-            raise Refusal("SIZE_INVALID", "the form is too large", status=413)
+    try:
+        async with asyncio.timeout(_FORM_SECONDS):
+            async for part in request.stream():
+                data += part
+                if len(data) > _FORM_BYTES:
+                    raise Refusal("SIZE_INVALID", "the form is too large", status=413)
+    except TimeoutError as error:
+        raise Refusal("UNSUPPORTED", "the form did not come in time", status=408) from error
+    except ClientDisconnect as error:
+        raise DisconnectedError from error
     return data
