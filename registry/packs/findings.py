@@ -1,7 +1,7 @@
 """What can be odd about a pack or a profile: stable names, how much each matters, and what to do.
 
-The table is the only place where a name is made. `docs/packs.md` and `docs/profiles.md` say when each is reported, and a
-test holds page and table together.
+The table is the only place where a name is made. `docs/packs.md` and `docs/profiles.md` say when each is reported, and
+a test holds page and table together.
 
 >>> Finding("image-latest", "web:latest means another image every day", "values.yaml", 12).severity
 'warning'
@@ -56,7 +56,7 @@ PACK_RULES: Mapping[str, Rule] = {
     "nothing-to-install": Rule("warning", "list charts or kubeManifests"),
     # constraints
     "dependency-incomplete": Rule("error", "give packName and layer"),
-    "dependency-without-type": Rule("warning", "say required, optional, notSupported or upgrade; it is read as optional"),
+    "dependency-without-type": Rule("warning", "say required, optional (as it is read), notSupported or upgrade"),
     "dependency-type-unknown": Rule("error", "say required, optional, notSupported or upgrade"),
     "dependency-on-itself": Rule("error", "remove it, or say upgrade"),
     "upgrade-from-another": Rule("note", "make sure that the other name is this pack's older one"),
@@ -115,7 +115,7 @@ PACK_RULES: Mapping[str, Rule] = {
     # schema.yaml
     "schema-invalid": Rule("error", "write schema.yaml as map of path to {schema: '{{ ... }}'}"),
     "schema-path-invalid": Rule("error", "write the path with single dots, and $[] for the items of a list"),
-    "schema-template-invalid": Rule("error", "use required, readonly, format \"...\" and hints \"...\", split by |"),
+    "schema-template-invalid": Rule("error", 'use required, readonly, format "..." and hints "...", split by |'),
     "schema-type-unknown": Rule("warning", "use string, number, boolean, password, list, ipv4 or version"),
     "schema-pattern-invalid": Rule("error", "write the pattern in RE2's syntax: no look-around, no backreference"),
     "schema-range-invalid": Rule("error", "write number:[low-high]"),
@@ -123,7 +123,7 @@ PACK_RULES: Mapping[str, Rule] = {
     "value-refused": Rule("error", "change the value, or the format in schema.yaml"),
     "value-to-fill": Rule("note", "nothing: whoever uses the pack has to give this value"),
     # presets.yaml
-    "presets-invalid": Rule("error", "write presets.yaml as list of {name, displayName, group, remove, add} under presets"),
+    "presets-invalid": Rule("error", "write a list of {name, displayName, group, remove, add} under presets"),
     "preset-name-twice": Rule("error", "give each preset a name of its own"),
     "preset-group-missing": Rule("warning", "give the preset a group"),
     "preset-add-invalid": Rule("error", "write add as the text of a YAML map"),
