@@ -47,6 +47,8 @@ class PackFiles:
     """The folder's name; empty for an archive."""
     names: frozenset[str]
     contents: Mapping[str, bytes]
+    top: str = ""
+    """The folder in an archive, below which everything lies."""
 
 
 def read_folder(folder: Path) -> Pack:
@@ -73,7 +75,7 @@ def read_book(
     Raises DefinitionError as `read_archive` does.
     """
     keep = {**also, **_KEPT}
-    files = _unpacked(stream, where, limits, lambda name: keep.get(name, 0))
+    _, files = _unpacked(stream, where, limits, lambda name: keep.get(name, 0))
     pack = read_pack(files, lambda name: files[name] or b"", where)
     kept = {name: data for name, data in files.items() if data is not None and len(data) <= also.get(name, len(data))}
     return pack, kept
@@ -103,10 +105,13 @@ def read_files(path: Path) -> PackFiles:
 
 def read_stream(stream: BinaryIO, where: str) -> PackFiles:
     """Return all that is to be judged of a pack in a tar.gz. Raises DefinitionError."""
-    return _checked(_unpacked(stream, where, LIMITS, _weight), where, "")
+    top, files = _unpacked(stream, where, LIMITS, _weight)
+    return _checked(files, where, "", top)
 
 
-def _checked(files: Mapping[str, bytes | None], where: str, folder: str, *, is_over: bool = False) -> PackFiles:
+def _checked(
+    files: Mapping[str, bytes | None], where: str, folder: str, top: str = "", *, is_over: bool = False
+) -> PackFiles:
     large = [name for name, data in files.items() if data is not None and len(data) > _weight(name)]
     if large or is_over:
         raise DefinitionError(
@@ -118,7 +123,7 @@ def _checked(files: Mapping[str, bytes | None], where: str, folder: str, *, is_o
             hint="take out of the pack what it does not install",
         )
     contents = {name: data for name, data in files.items() if data is not None}
-    return PackFiles(where, folder, frozenset(files), contents)
+    return PackFiles(where, folder, frozenset(files), contents, top)
 
 
 def _weight(name: str) -> int:
@@ -126,7 +131,9 @@ def _weight(name: str) -> int:
     return _WHOLE.get(name) or (PART_BYTES if name.endswith((".tgz", ".yaml", ".yml")) else 0)
 
 
-def _unpacked(stream: BinaryIO, where: str, limits: Limits, keep: Callable[[str], int]) -> dict[str, bytes | None]:
+def _unpacked(
+    stream: BinaryIO, where: str, limits: Limits, keep: Callable[[str], int]
+) -> tuple[str, dict[str, bytes | None]]:
     try:
         with gzip.GzipFile(fileobj=stream, mode="rb") as plain:
             return _members(cast("BinaryIO", _Bounded(cast("BinaryIO", plain), limits)), limits, keep)
@@ -136,8 +143,8 @@ def _unpacked(stream: BinaryIO, where: str, limits: Limits, keep: Callable[[str]
         ) from error
 
 
-def _members(plain: BinaryIO, limits: Limits, keep: Callable[[str], int]) -> dict[str, bytes | None]:
-    """Return the names below the one top folder, with the bytes of the files that are kept."""
+def _members(plain: BinaryIO, limits: Limits, keep: Callable[[str], int]) -> tuple[str, dict[str, bytes | None]]:
+    """Return the one top folder and the names below it, with the bytes of the files that are kept."""
     found: dict[PurePosixPath, bytes | None] = {}
     left = limits.kept_bytes
     with tarfile.open(fileobj=plain, mode="r:", errorlevel=2) as tar:
@@ -161,10 +168,11 @@ def _members(plain: BinaryIO, limits: Limits, keep: Callable[[str], int]) -> dic
             found[path] = data
     tops = {path.parts[0] for path in found if len(path.parts) > 1}
     if PurePosixPath("pack.json") in found:
-        return {str(path): data for path, data in found.items()}
+        return "", {str(path): data for path, data in found.items()}
     if len(tops) != 1:
         raise ValueError(f"one top folder expected, seen {len(tops)}")
-    return {str(PurePosixPath(*path.parts[1:])): data for path, data in found.items() if len(path.parts) > 1}
+    below = {str(PurePosixPath(*path.parts[1:])): data for path, data in found.items() if len(path.parts) > 1}
+    return next(iter(tops)), below
 
 
 def read_pack(names: Collection[str], content: Callable[[str], bytes], where: str) -> Pack:
