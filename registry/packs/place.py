@@ -2,8 +2,8 @@
 
 `<base>/spectro-packs/archive/<name>:<version>` is Palette's path; the base may be empty. A flavour (FIPS, an
 architecture) is another content under the same name and version, so it has a base of its own:
-`<base>/<flavour>/spectro-packs/...`, which Palette is given as another registry. Beside its version a pack has parent tags, `14.4.x` and `14.x`, that follow
-the newest release below them, and `<group>__<version>` if it belongs to a group.
+`<base>/<flavour>/spectro-packs/...`, which Palette is given as another registry. Beside its version a pack has parent
+tags, `14.4.x` and `14.x`, that follow the newest release below them, and `<group>__<version>` if it is in a group.
 
 >>> Place.of("mirror", "fips").repository("web"), parents("14.4.3")
 ('mirror/fips/spectro-packs/archive/web', ('14.4.x', '14.x'))

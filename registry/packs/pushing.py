@@ -11,7 +11,7 @@ Pushed(tag='1.0.0', digest=sha256:..., is_new=True, moved=('1.0.x', '1.x'))
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,9 @@ from registry.packs.oras_client import Oras
 from registry.packs.place import group_tag, is_derived, newest, parents
 from registry.packs.shelf import PACK_BYTES, Shelf, pack_layer
 from registry.store import durable
+
+
+_NOT_OURS = frozenset({"registry-denied", "registry-refuses"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,8 @@ class Pushed:
     is_new: bool
     moved: tuple[str, ...]
     """Parent and group tags that were set."""
+    held: tuple[str, ...] = ()
+    """Those that this user, or the registry's policy, does not let move."""
 
 
 @dataclass(frozen=True)
@@ -92,17 +97,14 @@ class Push:
             self.oras.put_manifest(tag, built.manifest)
             self._check(built)
             digest, is_new = built.digest, True
-        moved = self.relink(name, [*parents(tag)])
-        group = built.metadata.group.strip()
-        moved += self._point(name, group_tag(group, tag), tag) if group else []
-        return Pushed(self.shelf.place.repository(name), tag, digest, is_new, tuple(moved))
+        moved, held = self._follow(built.metadata)
+        return Pushed(self.shelf.place.repository(name), tag, digest, is_new, moved, held)
 
-    def relink(self, name: str, wanted: Sequence[str] = ()) -> list[str]:
-        """Let parent tags follow the newest version below them; all of the pack's, unless some are named."""
+    def relink(self, name: str) -> list[str]:
+        """Let all parent tags of a pack follow the newest version below them; return those that were set."""
         tags = self.shelf.tags(name)
-        there = wanted or sorted({parent for tag in tags for parent in parents(tag)})
         moved: list[str] = []
-        for parent in there:
+        for parent in sorted({parent for tag in tags for parent in parents(tag)}):
             target = newest(tags, parent)
             moved += self._point(name, parent, target) if target else []
         return moved
@@ -117,6 +119,23 @@ class Push:
                 hint="see what there is: dryport pack list",
             )
         return self._point(name, group_tag(group, tag), tag)
+
+    def _follow(self, metadata: PackMetadata) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Set the tags that stand for others; who may only add content may not move them, and has pushed all the same."""
+        name, tags = metadata.name, self.shelf.tags(metadata.name)
+        wanted = {parent: newest(tags, parent) for parent in parents(metadata.tag)}
+        if metadata.group.strip():
+            wanted[group_tag(metadata.group, metadata.tag)] = metadata.tag
+        moved: list[str] = []
+        held: list[str] = []
+        for derived, target in wanted.items():
+            try:
+                moved += self._point(name, derived, target) if target else []
+            except RemoteError as error:
+                if error.reference not in _NOT_OURS:
+                    raise
+                held.append(derived)
+        return tuple(moved), tuple(held)
 
     def _point(self, name: str, derived: str, tag: str) -> list[str]:
         """Let a derived tag name the same manifest as a version's tag; return it if it was moved."""
