@@ -138,7 +138,45 @@ PACK_RULES: Mapping[str, Rule] = {
     "macro-unknown": Rule("warning", "use a macro of the list in docs/packs.md; an unknown one becomes empty"),
 }  # fmt: skip
 
-RULES: Mapping[str, Rule] = {**PACK_RULES}
+PROFILE_RULES: Mapping[str, Rule] = {
+    # packs and layers
+    "pack-not-found": Rule("error", "put the pack into one of the places, or name another version"),
+    "pack-unusable": Rule("error", "see what is wrong: dryport pack lint"),
+    "pack-digest-differs": Rule("error", "take the pack that was meant, or pin the new one"),
+    "pack-twice": Rule("error", "list the pack once"),
+    "layer-twice": Rule("error", "keep one pack of this layer"),
+    "layer-missing": Rule("error", "add a pack of this layer, or call the profile add-on"),
+    "layer-not-allowed": Rule("error", "move the pack to a profile of the other type, or call this one full"),
+    "cloud-not-supported": Rule("error", "use a pack for this cloud"),
+    "preset-unknown": Rule("error", "name a preset of the pack, as Group:preset"),
+    # dependencies
+    "dependency-missing": Rule("error", "add the pack, or make the change that is proposed"),
+    "dependency-version": Rule("error", "change one of the two versions, or make the change that is proposed"),
+    "dependency-refused": Rule("error", "change one of the two versions, or make the change that is proposed"),
+    "upgrade-refused": Rule("error", "go over a version between the two"),
+    "kubernetes-advisory": Rule("warning", "use another Kubernetes, or test the pack on this one"),
+    "version-not-compared": Rule("warning", "compare by hand: the version is no version"),
+    "order-before-required": Rule("warning", "give what is required the lower install-priority"),
+    # resources
+    "resources-short": Rule("error", "make the pools larger, or leave packs out"),
+    "resources-unchecked": Rule("note", "describe the pools under cluster"),
+    "resources-unreadable": Rule("warning", "give the value as a Kubernetes quantity"),
+    # variables, values, macros
+    "variable-missing": Rule("error", "give it in the file of --variables, or a default"),
+    "variable-refused": Rule("error", "give a value that fits"),
+    "variable-unknown": Rule("error", "declare it in the profile, or leave it out"),
+    "variable-undeclared": Rule("error", "declare it under variables"),
+    "variable-read-only": Rule("error", "leave it out: the profile decides it"),
+    "variable-unused": Rule("note", "remove it"),
+    "value-missing": Rule("error", "give the value in the profile"),
+    "value-read-only": Rule("error", "leave the value as the pack has it"),
+    "macro-unresolved": Rule("warning", "give its value under cluster; an unknown one becomes empty"),
+    "macro-cycle": Rule("error", "let one of the packs name the value itself"),
+    # rendering
+    "render-unstable": Rule("error", "give the value that the chart makes by chance, or ask for --mark-generated"),
+}  # fmt: skip
+
+RULES: Mapping[str, Rule] = {**PACK_RULES, **PROFILE_RULES}
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ def inventory(content: PackContent, helm: Helm | None, kube_versions: Sequence[s
 
 
 def _read_rendered(content: PackContent, helm: Helm, found: Inventory) -> None:
-    placeholders = Placeholders({})
+    placeholders = Placeholders()
     seen: set[tuple[str, str]] = set()
     for made in rendered(content, helm, placeholders, found.kube_versions):
         if made.fault:

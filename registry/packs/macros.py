@@ -5,7 +5,7 @@ Go templates have it: a macro, text or number, then functions, each of which tak
 functions are pure text functions of sprig: nothing reads a file, the environment, the network, a clock or chance. What
 is not known becomes empty, and is named.
 
->>> Context({"spectro.system.cluster.name": "one"}).resolve("{{ .spectro.system.cluster.name | upper }}-a")
+>>> Context({"spectro.system.cluster.name": "one"}.get).resolve("{{ .spectro.system.cluster.name | upper }}-a")
 'ONE-a'
 """
 
@@ -114,7 +114,7 @@ def is_known(name: str) -> bool:
 class Context:
     """What macros mean here; remembers which names it was asked for and did not know."""
 
-    values: Mapping[str, str]
+    lookup: Callable[[str], str | None]
     fallback: Callable[[str], str] = lambda _: ""
     unresolved: dict[str, None] = field(default_factory=dict)
 
@@ -131,8 +131,9 @@ class Context:
 
     def _value(self, expression: Expression) -> str:
         if isinstance(expression, Path):
-            if expression.name in self.values:
-                return self.values[expression.name]
+            known = self.lookup(expression.name)
+            if known is not None:
+                return known
             self.unresolved[expression.name] = None
             return self.fallback(expression.name)
         if isinstance(expression, Call):

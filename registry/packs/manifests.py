@@ -48,6 +48,11 @@ def parse(text: str) -> list[dict[str, Any]]:
     return documents
 
 
+def documents(text: str) -> list[str]:
+    """Return the texts of rendered manifests, one for each object, definitions included."""
+    return [f"{part.strip()}\n" for part in _BETWEEN.split(text) if part.strip()]
+
+
 def found(documents: Sequence[dict[str, Any]]) -> Iterator[Named]:
     """Yield every image that the documents name, as often as they do."""
     for document in documents:

@@ -27,7 +27,6 @@ from registry.packs.place import group_tag, is_derived, newest, parents
 from registry.packs.shelf import PACK_BYTES, Shelf, pack_layer
 from registry.store import durable
 
-
 _NOT_OURS = frozenset({"registry-denied", "registry-refuses"})
 
 
@@ -121,7 +120,7 @@ class Push:
         return self._point(name, group_tag(group, tag), tag)
 
     def _follow(self, metadata: PackMetadata) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Set the tags that stand for others; who may only add content may not move them, and has pushed all the same."""
+        """Set the tags that stand for others; who may add content only may not move them, and pushes all the same."""
         name, tags = metadata.name, self.shelf.tags(metadata.name)
         wanted = {parent: newest(tags, parent) for parent in parents(metadata.tag)}
         if metadata.group.strip():

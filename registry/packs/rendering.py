@@ -10,7 +10,7 @@ Macros get placeholders that can be recognised in an image's name: `macro-0.inva
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -43,7 +43,6 @@ class Made:
 class Placeholders:
     """Texts that stand for macros while nobody has given their values, and can be found again."""
 
-    known: Mapping[str, str]
     names: list[str] = field(default_factory=list)
 
     def stand_in(self, name: str) -> str:
@@ -56,10 +55,6 @@ class Placeholders:
         """Return the macros whose placeholders are in a text."""
         numbers = dict.fromkeys(int(found[1]) for found in _PLACEHOLDER.finditer(text))
         return [self.names[number] for number in numbers if number < len(self.names)]
-
-    def context(self) -> Context:
-        """Return the meaning of macros that is made of these."""
-        return Context(self.known, self.stand_in)
 
 
 def with_macros(value: Value, context: Context) -> Value:
@@ -95,7 +90,7 @@ def rendered(
     work: list[tuple[str, str, str, Job]] = []
     made: list[Made] = []
     for kube in kube_versions or [KUBE_VERSION]:
-        context = Context({"spectro.system.kubernetes.version": kube, **placeholders.known}, placeholders.stand_in)
+        context = Context({"spectro.system.kubernetes.version": kube}.get, placeholders.stand_in)
         for title, values in variants(content):
             try:
                 resolved = with_macros(values, context)
