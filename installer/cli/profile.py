@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from registry.profiles.check import Given, Report
     from registry.profiles.library import Library
     from registry.profiles.model import Profile
+    from registry.profiles.rendering import Rendered
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -106,6 +107,8 @@ def render(*, file: Path, out: Path | None, mark: bool, as_json: bool, **sources
     faults = [*report.errors, *(finding for finding in made.findings if finding.severity == "error")]
     if refusal := _refusal(file, faults, each=True):
         raise refusal
+    if made.generated and not mark:
+        raise _unstable(file, made)
     if out:
         durable.replace(out, made.text.encode())
     for finding in report.findings:
@@ -139,6 +142,17 @@ def _prepared(file: Path, before: Path | None, sources: Sources) -> Iterator[tup
     place = Place.of(sources["base"], sources["flavour"])
     with connect(sources["url"], sources["ca"], sources["user"], sources["password_file"]) as remote:
         yield declared, Library(file.parent, sources["folders"], Shelf(remote, place)), given
+
+
+def _unstable(file: Path, made: Rendered) -> DryportError:
+    found = [finding for finding in made.findings if finding.reference == "render-unstable"]
+    return DefinitionError(
+        "profile-unstable",
+        f"{len(made.generated)} value(s) are made by chance, and are others each time",
+        where=str(file),
+        findings=[finding.as_error() for finding in found],
+        hint="give them in the profile, or see the rest with a mark in their place: --mark-generated",
+    )
 
 
 def _judged(declared: Profile, library: Library, given: Given, helm: Helm | None) -> Report:

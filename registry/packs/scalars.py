@@ -13,6 +13,8 @@ import math
 import re
 from typing import Any
 
+import yaml
+
 Value = Any
 """What YAML describes: None, bool, int, float, str, list of values, dict of str to values."""
 _WORDS: dict[str, bool | None] = {
@@ -24,6 +26,10 @@ _NUMBER_STARTS = frozenset("+-.0123456789")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _INTEGER = re.compile(r"([-+]?)(?:(0[xX][0-9a-fA-F]+)|(0[bB][01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))")
 _MOST = 2**64
+_ODD = re.compile(
+    "[^\\t\\n\\x20-\\x7e\\xa0-\\u2027\\u202a-\\ud7ff\\ue000-\\ufefe\\uff00-\\ufffd\\U00010000-\\U0010ffff]"
+)
+"""Characters that YAML's readers take for line ends, or do not take at all."""
 _LONGEST = 400
 """Characters of the longest number worth reading; a double spelled out has 310 digits."""
 
@@ -43,6 +49,38 @@ def plain(text: str) -> Value:
         value = float(digits)
         return text if math.isinf(value) else value
     return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes YAML that Helm and the cluster read as it was meant: what they would take for more than text is quoted."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None
+    if _ODD.search(text):
+        style = '"'
+    elif "\n" in text:
+        style = "|" if text.strip("\n") and not text.startswith((" ", "\n")) else '"'
+    elif _is_more(text):
+        style = "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style)
+
+
+_Dumper.add_representer(str, _text)
+_Dumper.add_multi_representer(str, _text)
+
+
+def dumped(value: Value) -> str:
+    """Return a value as YAML text; the same value gives the same text."""
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+def _is_more(text: str) -> bool:
+    try:
+        return not isinstance(plain(text), str)
+    except ValueError:
+        return True
 
 
 def _integer(digits: str) -> int | None:

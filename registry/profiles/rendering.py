@@ -15,8 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from registry.packs import manifests
 from registry.packs.content import DEFAULT_NAMESPACE
 from registry.packs.findings import Finding
@@ -24,7 +22,7 @@ from registry.packs.helm import Helm, Job, RenderError
 from registry.packs.lint.values import pairs
 from registry.packs.references import Image
 from registry.packs.rendering import KUBE_VERSION, THREADS, jobs
-from registry.packs.scalars import Value
+from registry.packs.scalars import Value, dumped
 from registry.packs.tree import Tree
 from registry.profiles.composing import Composed, Part, place
 from registry.profiles.order import Step
@@ -91,7 +89,7 @@ def _namespaces(step: Step) -> Iterator[str]:
             continue
         metadata: dict[str, Any] = {"name": name}
         metadata |= {key: value for key, value in (("labels", labels), ("annotations", annotations)) if value}
-        yield f"---\n{_dumped({'apiVersion': 'v1', 'kind': 'Namespace', 'metadata': metadata})}"
+        yield f"---\n{dumped({'apiVersion': 'v1', 'kind': 'Namespace', 'metadata': metadata})}"
 
 
 def _pairs(value: Value, namespace: str) -> dict[str, str]:
@@ -104,27 +102,22 @@ def _stable(part: Part, file: str, first: str, second: str, made: Rendered, *, m
     if first == second:
         return _closed(first)
     ones, others = (manifests.documents(text) for text in (first, second))
-    blocks: list[str] = []
     where = f"{part.entry.pack}: {file}"
     if len(ones) != len(others):
-        made.findings.append(
-            Finding("render-unstable", f"{where}: another number of objects each time", place(part.number))
-        )
+        made.generated.append(f"{where}: another number of objects each time")
+        made.findings.append(Finding("render-failed", made.generated[-1], place(part.number)))
         return _closed(first)
+    blocks: list[str] = []
+    names: list[str] = []
     for one, other in zip(ones, others, strict=True):
-        if one == other:
-            blocks.append(f"---\n{one}")
-            continue
-        left, right = (Tree.parse(text.encode()).value() for text in (one, other))
+        left, right = (Tree.parse(text.encode()).value() for text in (one, other)) if one != other else ({}, {})
         paths = list(_differences(left, right, ()))
         title = f"{left.get('kind', '')}/{(left.get('metadata') or {}).get('name', '')}"
-        for path in paths:
-            made.generated.append(f"{where}: {title}: {'.'.join(path)}")
-        if not mark:
-            shown = ", ".join(".".join(path) for path in paths[:5]) or "its text"
-            text = f"{where}: {title}: {shown}"
-            made.findings.append(Finding("render-unstable", text, place(part.number)))
-        blocks.append(f"---\n{_dumped(_marked(left, paths)) if mark else one}")
+        names += [f"{title}: {'.'.join(path)}" for path in paths]
+        blocks.append(f"---\n{dumped(_marked(left, paths)) if paths and mark else one}")
+    made.generated += [f"{where}: {name}" for name in names]
+    shown = "; ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004
+    made.findings.append(Finding("render-unstable", f"{where}: {shown}", place(part.number)))
     return _closed("".join(blocks))
 
 
@@ -168,10 +161,6 @@ def _images(text: str) -> Iterator[str]:
                 yield Image.parse(named.text).spelled
             except ValueError:
                 continue
-
-
-def _dumped(value: Value) -> str:
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
 
 
 def _closed(text: str) -> str:
