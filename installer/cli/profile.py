@@ -66,7 +66,7 @@ def profile() -> None:
 @source_options
 @json_option
 def check(*, file: Path, before: Path | None, as_json: bool, **sources: Unpack[Sources]) -> None:
-    """Say what is wrong with a profile, and what would be installed in which order.
+    """Say what is wrong with a profile, and what it would install when.
 
     Dependencies, values, variables, macros and resources are judged; for conflicts the smallest change is proposed that
     would do. Errors end with code 3.
