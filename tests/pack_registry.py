@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +54,12 @@ class Site:
             yield Push(shelf, oras)
 
 
+def free_port() -> int:
+    """Return a port that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
 @contextmanager
 def running(folder: Path, *, tokens: bool = False) -> Iterator[Site]:
     """Give a registry with the users push, create and pull; with `tokens` it wants bearer tokens."""
@@ -63,7 +70,14 @@ def running(folder: Path, *, tokens: bool = False) -> Iterator[Site]:
     users.write_text("".join(user_line(name, PASSWORD, [grant]) + "\n" for name, grant in grants.items()))
     password = folder / "password"
     password.write_text(PASSWORD + "\n")
-    settings = Settings(certificate=identity.certificate, key=identity.key, users=users)
-    del tokens
+    port = free_port() if tokens else 0
+    settings = Settings(
+        port=port,
+        certificate=identity.certificate,
+        key=identity.key,
+        users=users,
+        external_url=f"https://127.0.0.1:{port}" if tokens else None,
+        access=folder / "access" if tokens else None,
+    )
     with Store.open(folder / "store") as store, Running(settings, store) as server:
         yield Site(server.url, authority.ca, password, store)

@@ -69,7 +69,7 @@ def chart(
     return archive(
         {
             f"{name}/Chart.yaml": yaml.safe_dump(head).encode(),
-            f"{name}/values.yaml": yaml.safe_dump(dict(values or {"image": IMAGE})).encode(),
+            f"{name}/values.yaml": yaml.safe_dump({"image": IMAGE} if values is None else dict(values)).encode(),
             **{f"{name}/templates/{path}": text.encode() for path, text in shown.items()},
             **{f"{name}/{path}": data for path, data in (files or {}).items()},
         }

@@ -33,7 +33,8 @@ _KNOWN: Mapping[str, Sequence[str]] = {
 SYSTEM = frozenset(f"{ROOT}.system.{noun}.{part}" for noun, parts in _KNOWN.items() for part in parts)
 """Macros that the product knows; names below them (`tenant`, `user`) are known too."""
 MAX_EXPRESSION = 4096
-_ACTION = re.compile(r"\{\{(-?)([^{}]*)(-?)\}\}")
+_ACTION = re.compile(r"\{\{(-(?=\s))?([^{}]*?)((?<=\s)-)?\}\}")
+_SPACE = re.compile(r"\s*")
 _OPEN = re.compile(rf"\{{\{{[^{{}}]*\.{ROOT}\.")
 _TOKEN = re.compile(
     r"\s*(?:(?P<path>\.[A-Za-z0-9_.-]+)|(?P<text>\"(?:[^\"\\]|\\.)*\"|`[^`]*`)|(?P<number>-?[0-9]+)"
@@ -83,9 +84,14 @@ class Macro:
 def find(text: str) -> Iterator[Macro]:
     """Yield the macros of a text, in its order."""
     if "{{" in text and f".{ROOT}." in text:
+        place = 0
         for found in _ACTION.finditer(text):
             if f".{ROOT}." in found[2]:
-                yield Macro(found.start(), found.end(), found[2].strip())
+                start = found.start()
+                while found[1] and start > place and text[start - 1].isspace():  # `{{-` takes the space before it
+                    start -= 1
+                place = _SPACE.match(text, found.end()).end() if found[3] else found.end()  # type: ignore[union-attr]
+                yield Macro(start, place, found[2].strip())
 
 
 def is_open(text: str) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import random
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -37,6 +37,16 @@ TIMEOUT = (10.0, 120.0)
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _SAID = 300
 _DONE = frozenset({200, 201, 202})
+_ABSENT = frozenset({301, 302, 303, 307, 308, 404})
+"""Answers to the question whether a blob is there that mean: upload it. A redirect is not followed."""
+
+
+class _RefusedError(Exception):
+    """An answer that is neither yes nor a way to go on."""
+
+    def __init__(self, response: requests.Response) -> None:
+        super().__init__(f"{response.status_code} {response.text[:_SAID].strip()}")
+        self.status = response.status_code
 
 
 class _Adapter(HTTPAdapter):
@@ -121,6 +131,9 @@ class Oras(Registry):  # type: ignore[misc]
                 seen=f"{response.status_code} {response.text[:_SAID].strip()}",
                 hint="check --user and the password file, and what the user may push",
             )
+        is_fine = response.status_code in _DONE or (method == "HEAD" and response.status_code in _ABSENT)
+        if not is_fine:
+            raise _RefusedError(response)
         return response
 
     def _send(
@@ -152,28 +165,28 @@ class Oras(Registry):  # type: ignore[misc]
             )
         return bytes(response.content)
 
-    def _done(self, act: Any, what: str) -> None:  # noqa: ANN401 - a call without arguments
+    def _done(self, act: Callable[[], object], what: str) -> None:
         """Do something until the registry took it; what is transient is tried again, a bounded number of times."""
         for attempt in range(1, ATTEMPTS + 1):
             is_last = attempt == ATTEMPTS
             try:
-                response = act()
+                act()
+            except _RefusedError as error:
+                if error.status not in _TRANSIENT or is_last:
+                    hint = "see what the registry says, and its policy"
+                    raise self._fault("registry-refuses", what, error, hint=hint) from error
             except requests.exceptions.SSLError as error:
-                raise self._fault(
-                    "registry-certificate", what, error, hint="give the CA that signed it: --ca FILE"
-                ) from error
-            except (requests.exceptions.RequestException, OSError) as error:
+                hint = "give the CA that signed it: --ca FILE"
+                raise self._fault("registry-certificate", what, error, hint=hint) from error
+            except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
                 if is_last:
                     hint = "check address, port and that it runs; then run the same command again"
                     raise self._fault("registry-unreachable", what, error, hint=hint) from error
-            except ValueError as error:  # the library's word for an answer that it cannot use
+            except (requests.exceptions.RequestException, ValueError) as error:
+                # the library's words for an answer that it cannot use
                 raise self._fault("registry-answer", what, error, hint="ask the registry's administrator") from error
             else:
-                if response.status_code in _DONE:
-                    return
-                if response.status_code not in _TRANSIENT or is_last:
-                    seen = f"{response.status_code} {response.text[:_SAID].strip()}"
-                    raise self._fault("registry-refuses", what, seen, hint="see what the registry says, and its policy")
+                return
             time.sleep(0.2 * 2**attempt * random.uniform(0.5, 1))  # noqa: S311 - spreads load, guards nothing
 
     def _container(self, tag: str) -> Container:

@@ -10,12 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from registry.packs.artifact import pack_archive
 from registry.packs.findings import PACK_RULES
 from registry.packs.helm import Helm
 from registry.packs.lint import report
 from registry.packs.reading import read_files
-from tests.pack_samples import DIGEST, IMAGE, VALUES, chart, judged, make_pack, ready, stored_zip_bomb, with_values
+from tests.pack_samples import (
+    DEPLOYMENT,
+    DIGEST,
+    IMAGE,
+    VALUES,
+    chart,
+    judged,
+    make_pack,
+    ready,
+    stored_zip_bomb,
+    with_values,
+)
 
 LABEL = "pod-security.kubernetes.io/enforce=privileged,k=v"
 DEPENDENCY = {"packName": "other", "layer": "addon", "type": "optional"}
@@ -51,19 +64,18 @@ def images(*entries: object) -> dict[str, Any]:
     return with_values(content={"images": [{"image": IMAGE}, *entries]})
 
 
-def charted(**given: Any) -> dict[str, bytes | str | None]:
+def charted(**given: object) -> dict[str, bytes | str | None]:
     return {"charts/web-1.0.0.tgz": chart(**given)}
 
 
-def template(text: str, **given: Any) -> dict[str, bytes | str | None]:
+def template(text: str, **given: object) -> dict[str, bytes | str | None]:
     """A chart with one more template beside its deployment."""
-    from tests.pack_samples import DEPLOYMENT
-
     return charted(templates={"web.yaml": DEPLOYMENT, "more.yaml": text}, **given)
 
 
 def pod(image: str, more: str = "") -> str:
-    return f"apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{containers: [{{name: c, image: '{image}'{more}}}]}}\n"
+    containers = f"[{{name: c, image: '{image}'{more}}}]"
+    return f"apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{containers: {containers}}}\n"
 
 
 def linked() -> bytes:
@@ -84,9 +96,7 @@ def schema(path: str, template: str) -> dict[str, bytes | str | None]:
     return {"schema.yaml": f"{path}: {{schema: '{template}'}}\n"}
 
 
-def text_values(first: str, **more: Any) -> str:
-    import yaml
-
+def text_values(first: str, **more: object) -> str:
     return f"{first}\n{yaml.safe_dump({**VALUES, **more})}"
 
 
@@ -191,7 +201,7 @@ CASES = [
     Case(
         "render-failed",
         files={
-            "presets.yaml": "presets: [{name: a, group: G, remove: [charts.web.image], add: 'charts: {web: {image: }}'}]",
+            "presets.yaml": "presets: [{name: a, group: G, add: 'charts: {web: {image: }}'}]",
             **charted(templates={"a.yaml": 'x: {{ required "an image" .Values.image }}'}, values={}),
         },
     ),
@@ -214,7 +224,7 @@ CASES = [
         "image-undeclared",
         "charts/web-1.0.0.tgz",
         files={
-            "presets.yaml": "presets: [{name: a, group: G, add: 'charts: {web: {image: \"registry.example.org/a:1\"}}'}]"
+            "presets.yaml": "presets: [{name: a, group: G, add: 'charts: {web: {image: registry.example.org/a:1}}'}]"
         },
     ),
     Case("image-host-differs", files=template(pod(f"other.example.org/team/web:1.0@{DIGEST}"))),
@@ -308,8 +318,6 @@ def test_an_unknown_name_is_not_known() -> None:
 
 
 def test_an_archive_is_judged_like_its_folder_but_for_the_folders_name(tmp_path: Path) -> None:
-    from registry.packs.artifact import pack_archive
-
     folder = make_pack(tmp_path / "other-name", metadata={"version": "1.0"})
     packed = tmp_path / "web.tar.gz"
     packed.write_bytes(b"".join(pack_archive(folder)))
