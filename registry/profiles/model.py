@@ -25,7 +25,7 @@ from registry.packs.tree import Tree, Unquoted
 from registry.packs.versions import Version, is_semantic
 
 Type = Literal["full", "infrastructure", "add-on"]
-FORMATS = ("string", "number", "boolean", "version", "ipv4", "ipv6", "cidr")
+MOST_PACKS = 200
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 Scalar = bool | int | float | str
 
@@ -153,7 +153,7 @@ class Profile(_Section):
     version: str = "1.0.0"
     type: Type = "full"
     variables: tuple[Variable, ...] = ()
-    packs: tuple[PackEntry, ...] = Field(min_length=1, max_length=200)
+    packs: tuple[PackEntry, ...]
     cluster: Cluster = Cluster()
 
     @field_validator("version")
@@ -162,6 +162,13 @@ class Profile(_Section):
         if not is_semantic(version):
             raise ValueError("a version is major.minor.patch, or with -prerelease")
         return version
+
+    @field_validator("packs", mode="before")
+    @classmethod
+    def _are_some(cls, packs: object) -> object:
+        if isinstance(packs, list) and not 0 < len(packs) <= MOST_PACKS:
+            raise ValueError(f"1 to {MOST_PACKS} packs are expected")
+        return packs
 
     @field_validator("variables")
     @classmethod
