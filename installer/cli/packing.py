@@ -236,6 +236,6 @@ def _listed(found: Inventory) -> list[str]:
         words = [word for word in ("declared", "used", "possible", "annotated") if getattr(entry, word)]
         presets = [name for name in entry.presets if name]
         by = f" with {', '.join(presets)}" if presets and "" not in entry.presets else ""
-        lines.append(f"  {entry.image.spelled}  {', '.join(words)}{by}")
+        lines.append(f"  {entry.title}  {', '.join(words)}{by}")
     lines += [f"  not rendered: {one.file}: {one.fault}" for one in found.failed]
     return lines

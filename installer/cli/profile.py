@@ -85,9 +85,9 @@ def check(*, file: Path, before: Path | None, as_json: bool, **sources: Unpack[S
 @source_options
 @json_option
 def render(*, file: Path, out: Path | None, mark: bool, as_json: bool, **sources: Unpack[Sources]) -> None:
-    """Write the final manifests of a profile, in the order of their installation.
+    """Write the final manifests of a profile, the same bytes each time.
 
-    The same profile, packs and Helm give the same bytes. A profile with errors is not rendered; nor is one whose charts
+    They come in the order of installation. A profile with errors is not rendered; nor is one whose charts
     make values by chance, unless these are marked.
     """
     from registry.profiles.rendering import rendered  # noqa: PLC0415 - `--help` need not wait for it

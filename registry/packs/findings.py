@@ -108,7 +108,7 @@ PACK_RULES: Mapping[str, Rule] = {
     "image-possible": Rule("warning", "list it under pack.content.images, if it is ever started"),
     "image-annotated": Rule("note", "list it under pack.content.images, if it is ever started"),
     "image-unused": Rule("note", "remove it, unless an operator starts it later"),
-    "image-by-macro": Rule("note", "say in the README which registries the macro may name"),
+    "image-by-macro": Rule("warning", "carry the images that the macro may name: the inventory cannot know them"),
     "image-pull-always": Rule("note", "prefer IfNotPresent: a node then starts it while the registry is away"),
     "images-static": Rule("note", "put helm on the path for a complete inventory"),
     "egress-possible": Rule("note", "make sure that it is not asked, or can be reached, on an isolated site"),

@@ -43,11 +43,18 @@ class Entry:
     presets: dict[str, None] = field(default_factory=dict)
     """The presets that use it; the empty one is the pack's own values."""
     macros: tuple[str, ...] = ()
+    shown: str = ""
+    """The name for people; macros that reach it stand in it as they are written."""
+
+    @property
+    def title(self) -> str:
+        """What people are told."""
+        return self.shown or self.image.spelled
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry as documented for `--json`."""
         return {
-            "image": self.image.spelled,
+            "image": self.title,
             "declared": self.declared,
             "used": self.used,
             "possible": self.possible,
@@ -86,7 +93,9 @@ class Inventory:
             "egress": [{"host": host, "where": where} for host, where in sorted(self.egress.items())],
         }
 
-    def name(self, text: str, where: str, *, kind: str, preset: str = "", macros: Sequence[str] = ()) -> None:
+    def name(
+        self, text: str, where: str, *, kind: str, preset: str = "", macros: Sequence[str] = (), shown: str = ""
+    ) -> None:
         """Add that an image is named somewhere: `declared`, `used`, `possible` or `annotated`."""
         try:
             image = Image.parse(text)
@@ -96,6 +105,7 @@ class Inventory:
         entry = self._entry(image, is_new=kind == "declared")
         setattr(entry, kind, True)
         entry.macros = tuple(dict.fromkeys((*entry.macros, *macros)))
+        entry.shown = entry.shown or (shown if macros else "")
         if kind != "declared":
             entry.where[where] = None
             entry.presets[preset] = None
@@ -141,7 +151,8 @@ def _read_rendered(content: PackContent, helm: Helm, found: Inventory) -> None:
         for named in manifests.found(documents):
             kind = "used" if named.is_used else "possible"
             where = f"{made.file}: {named.where}"
-            found.name(named.text, where, kind=kind, preset=made.preset, macros=placeholders.behind(named.text))
+            macros, shown = placeholders.behind(named.text), placeholders.told(named.text)
+            found.name(named.text, where, kind=kind, preset=made.preset, macros=macros, shown=shown)
         for container in manifests.pulls_always(documents):
             if (made.file, container) not in seen:
                 seen.add((made.file, container))

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.errors import DefinitionError, RemoteError
+from registry.errors import DefinitionError, DryportError, RemoteError
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
 from registry.oci.manifest import EMPTY_BYTES, OCI_MANIFEST
@@ -25,6 +25,7 @@ from registry.packs.model import PackMetadata
 from registry.packs.oras_client import Oras
 from registry.packs.place import group_tag, is_derived, newest, parents
 from registry.packs.shelf import PACK_BYTES, Shelf, pack_layer
+from registry.packs.unpacking import listing
 from registry.store import durable
 
 _NOT_OURS = frozenset({"registry-denied", "registry-refuses"})
@@ -153,7 +154,7 @@ class Push:
         if there is None:
             return None
         layer = pack_layer(there)
-        if layer is not None and layer.digest == built.layer.digest:
+        if layer is not None and (layer.digest == built.layer.digest or self._is_same(built, layer)):
             return there.digest
         raise DefinitionError(
             "pack-version-taken",
@@ -163,6 +164,15 @@ class Push:
             seen=f"{built.layer.digest}",
             hint="give the pack a new version in pack.json; another flavour of the same version: --flavour NAME",
         )
+
+    def _is_same(self, built: Built, layer: Descriptor) -> bool:
+        """Say whether another tool's archive holds the very files; it may be packed in another way."""
+        repository, where = self.shelf.place.repository(built.metadata.name), built.metadata.title
+        try:
+            theirs = listing(self.shelf.remote.blob_bytes(repository, layer, PACK_BYTES), where)
+        except DryportError:
+            return False
+        return theirs == listing(built.archive, where)
 
     def _check(self, built: Built) -> None:
         """Read back what was pushed, over our own client. Raises RemoteError if a byte differs."""

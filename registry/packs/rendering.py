@@ -51,6 +51,15 @@ class Placeholders:
             self.names.append(name)
         return f"macro-{self.names.index(name)}.invalid"
 
+    def told(self, text: str) -> str:
+        """Return a text with the macros themselves in the place of what stands for them."""
+
+        def name(found: re.Match[str]) -> str:
+            number = int(found[1])
+            return f"{{{{.{self.names[number]}}}}}" if number < len(self.names) else found[0]
+
+        return _PLACEHOLDER.sub(name, text)
+
     def behind(self, text: str) -> Sequence[str]:
         """Return the macros whose placeholders are in a text."""
         numbers = dict.fromkeys(int(found[1]) for found in _PLACEHOLDER.finditer(text))

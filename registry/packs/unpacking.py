@@ -20,10 +20,16 @@ from pathlib import Path, PurePosixPath
 
 from registry.errors import DefinitionError
 from registry.oci import targz
+from registry.oci.digest import Digest
 from registry.packs.reading import LIMITS, Limits
 from registry.store import durable
 
 _MOST_PART = 255
+
+
+def listing(archive: bytes, where: str, limits: Limits = LIMITS) -> dict[str, tuple[Digest, int]]:
+    """Return digest and mode of every file in a pack's archive, however it was packed. Raises DefinitionError."""
+    return {name: (Digest.of(data), mode) for name, data, mode in _files(archive, where, limits)}
 
 
 def unpack(archive: bytes, final: Path, limits: Limits = LIMITS) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import io
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from registry.client.remote import RemoteRegistry
-from registry.errors import RemoteError
+from registry.errors import DefinitionError, RemoteError
 from registry.oci.digest import Digest
 from registry.oci.manifest import EMPTY_BYTES, OCI_MANIFEST
 from registry.packs.artifact import pack_archive
@@ -20,6 +22,7 @@ from registry.packs.place import Place
 from registry.packs.pushing import Built, Push
 from registry.packs.reading import read_folder
 from registry.packs.shelf import Shelf
+from registry.packs.unpacking import unpack
 from tests.attacks.scripted_server import Request, ScriptedServer
 from tests.authority import Authority
 from tests.pack_samples import make_pack
@@ -270,3 +273,52 @@ def test_what_a_server_says_is_not_printed_by_the_library(
             built,
         )
     assert capsys.readouterr() == ("", "")
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, "/etc/passwd"
+    return info
+
+
+def packed(*members: tarfile.TarInfo) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for one in members:
+            tar.addfile(one)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [member("w/../../x")],
+        [member("/w/x")],
+        [member("w/.."), member("w/x")],
+        [member("w/a\\b")],
+        [member("w/a\nb")],
+        [member("w/" + "x" * 256)],
+        [member("w/a", tarfile.SYMTYPE)],
+        [member("w/a", tarfile.LNKTYPE)],
+        [member("w/a", tarfile.FIFOTYPE)],
+        [member("w/a"), member("w/a")],
+        [member("w/a"), member("w/A")],
+        [member("w/a"), member("w/a/b")],
+        [member("w/a/b"), member("w/A")],
+        [member("top-level")],
+    ],
+)
+def test_an_archive_that_would_lay_out_anything_odd_leaves_nothing(
+    members: list[tarfile.TarInfo], tmp_path: Path
+) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        unpack(packed(member("w/fine"), *members), tmp_path / "pack")
+    assert caught.value.reference == "pack-archive-invalid"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_there_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "pack").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileExistsError):
+        unpack(packed(member("w/a")), tmp_path / "pack")
+    assert not (tmp_path / "elsewhere").exists()

@@ -102,6 +102,19 @@ def test_the_same_again_changes_nothing_and_another_content_is_refused(site: Sit
         assert shelf.get("again", "1.0.0").digest == first.digest
 
 
+def test_the_same_files_packed_by_another_tool_are_the_same_pack(site: Site, tmp_path: Path) -> None:
+    folder = version(tmp_path, "1.0.0", "foreign")
+    files = {
+        f"foreign-1.0.0/{path.relative_to(folder)}": path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+    foreign = Built.of(read_folder(folder).metadata, [archive(files)])
+    with site.pushing("foreign") as push:
+        first = push.put(foreign)
+    assert foreign.layer.digest != built(folder).layer.digest
+    done = put(site, folder, "foreign")
+    assert (done.is_new, done.digest) == (False, first.digest)
+
+
 def test_a_flavour_is_another_content_of_the_same_version_in_a_place_of_its_own(site: Site, tmp_path: Path) -> None:
     plain = put(site, version(tmp_path, "1.0.0", "flavoured"), "flavoured")
     fips = version(tmp_path / "fips", "1.0.0", "flavoured", **{"README.md": "# FIPS\n"})

@@ -17,15 +17,13 @@ def judge(content: PackContent, found: Inventory) -> Iterator[Finding]:
     yield from _declared(content)
     declared = [entry for entry in found.images if entry.declared]
     for entry in found.images:
-        if not entry.declared:
+        if entry.macros and (entry.used or entry.possible):
+            yield Finding("image-by-macro", f"{entry.title} depends on {', '.join(entry.macros)}", _file(entry))
+        elif not entry.declared:
             yield from _undeclared(entry, declared)
         elif not (entry.used or entry.possible):
-            yield Finding(
-                "image-unused", f"{entry.image.spelled} is not named by what is installed", FILE, _line(content, entry)
-            )
-        if entry.used and entry.macros:
-            text = f"{entry.image.spelled} depends on {', '.join(entry.macros)}"
-            yield Finding("image-by-macro", text, _file(entry))
+            text = f"{entry.title} is not named by what is installed"
+            yield Finding("image-unused", text, FILE, _line(content, entry))
     if found.method == "static" and content.installs:
         yield Finding("images-static", "there is no Helm: images were looked for without rendering")
     files: dict[str, list[str]] = {}
