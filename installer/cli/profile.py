@@ -185,8 +185,10 @@ def _told(report: Report) -> Sequence[str]:
         lines.append(f"  {_line(finding)}")
         if finding.severity != "note":
             lines.append(f"    do: {finding.act}")
-    if report.proposal:
-        lines.append(f"smallest change that does: {'; '.join(map(str, report.proposal))}")
+    if report.proposal is None:
+        lines.append("no few changes among the known versions mend the dependencies")
+    elif report.proposal:
+        lines += ["smallest change that mends the dependencies:", *(f"  {change}" for change in report.proposal)]
     return lines
 
 

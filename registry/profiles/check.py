@@ -45,7 +45,8 @@ class Report:
     profile: Profile
     findings: Sequence[Finding]
     steps: Sequence[order.Step]
-    proposal: Sequence[Change]
+    proposal: Sequence[Change] | None
+    """Changes that mend all dependencies; empty if nothing is to mend, None if no few changes do."""
     images: Sequence[str]
     method: str
     composed: Composed
@@ -65,11 +66,10 @@ class Report:
             "order": order.shown(self.steps),
             "images": list(self.images),
             "findings": [finding.as_json() for finding in self.findings],
+            "solvable": self.proposal is not None,
             "proposal": [
-                {"pack": one.pack, "from": one.before, "to": one.after}
-                if one.before
-                else {"add": one.pack, "to": one.after}
-                for one in self.proposal
+                {"pack": one.pack, "from": one.before, "to": one.after, "because": one.because}
+                for one in self.proposal or ()
             ],
         }
 
@@ -161,7 +161,7 @@ def _values(part: Part) -> Iterator[Finding]:
                 yield Finding("value-read-only", f"{part.entry.pack}: {path} may not be changed", where)
 
 
-def _dependencies(composed: Composed, library: Library, has: Has) -> tuple[list[Finding], Sequence[Change]]:
+def _dependencies(composed: Composed, library: Library, has: Has) -> tuple[list[Finding], Sequence[Change] | None]:
     packs = {part.entry.pack: part.entry.version for part in composed.parts}
     given = {(part.entry.pack, part.entry.version): part for part in composed.parts}
 
@@ -179,7 +179,7 @@ def _dependencies(composed: Composed, library: Library, has: Has) -> tuple[list[
     findings = [Finding(one.finding, one.text, place(numbers[one.pack])) for one in faults]
     if not any(one.can_be_solved for one in faults):
         return findings, ()
-    return findings, dependencies.proposal(packs, needs, library.versions, has) or ()
+    return findings, dependencies.proposal(packs, needs, library.versions, has)
 
 
 def _versions(profile: Profile | None) -> Mapping[str, str] | None:

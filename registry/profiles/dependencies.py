@@ -63,9 +63,12 @@ class Change:
     pack: str
     before: str
     after: str
+    because: str = ""
+    """The problem that it mends; what the change itself asks for is the reason of the next one."""
 
     def __str__(self) -> str:
-        return f"set {self.pack} from {self.before} to {self.after}" if self.before else f"add {self.pack} {self.after}"
+        act = f"set {self.pack} from {self.before} to {self.after}" if self.before else f"add {self.pack} {self.after}"
+        return f"{act}, because {self.because}" if self.because else act
 
 
 def problems(packs: Mapping[str, str], needs: Needs, has: Has) -> list[Problem]:
@@ -85,13 +88,8 @@ def proposal(packs: Mapping[str, str], needs: Needs, versions: Versions, has: Ha
     """
     search = _Search(packs, needs, versions, has)
     for most in range(1, MOST_CHANGES + 1):
-        solved = search.within(dict(packs), most)
-        if solved is not None:
-            return [
-                Change(name, packs.get(name, ""), version)
-                for name, version in solved.items()
-                if packs.get(name) != version
-            ]
+        if (changes := search.within(dict(packs), most)) is not None:
+            return changes
     return None
 
 
@@ -104,20 +102,21 @@ class _Search:
     steps: int = 0
     kinds: dict[tuple[str, str], object | None] = field(default_factory=dict)
 
-    def within(self, state: dict[str, str], left: int, touched: frozenset[str] = frozenset()) -> dict[str, str] | None:
-        """Return a state without problems that is at most `left` changes away; each pack changes once."""
+    def within(self, state: dict[str, str], left: int, made: tuple[Change, ...] = ()) -> tuple[Change, ...] | None:
+        """Return at most `left` more changes after which no problem is left; each pack changes once."""
         self.steps += 1
         open_ones = [problem for problem in problems(state, self.needs, self.has) if problem.can_be_solved]
         if not open_ones:
-            return state
+            return made
         if not left or self.steps > MOST_STEPS:
             return None
         problem = open_ones[0]
         for name in (problem.needs.pack, problem.pack):
-            if name in touched or name in self.has.packs:
+            if name in self.has.packs or any(change.pack == name for change in made):
                 continue
             for version in self._candidates(name, state):
-                found = self.within({**state, name: version}, left - 1, touched | {name})
+                change = Change(name, self.packs.get(name, ""), version, problem.text)
+                found = self.within({**state, name: version}, left - 1, (*made, change))
                 if found is not None:
                     return found
         return None

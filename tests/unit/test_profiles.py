@@ -396,11 +396,32 @@ def test_check_explains_and_proposes(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run("profile", "check", str(path), "--packs", str(tmp_path)) == 3
     out, err = capsys.readouterr()
     assert "stack 1.0.0 requires operator 3.3.2 or newer; the profile has 3.3.1" in out
-    assert "smallest change that does: set operator from 3.3.1 to 3.4.0" in out
+    assert "  set operator from 3.3.1 to 3.4.0, because stack 1.0.0 requires operator 3.3.2 or newer" in out
     assert "profile-refused" in err
     assert run("profile", "check", str(path), "--packs", str(tmp_path), "--json") == 3
     value = json.loads(capsys.readouterr().out)
-    assert value["proposal"] == [{"pack": "operator", "from": "3.3.1", "to": "3.4.0"}]
+    (change,) = value["proposal"]
+    assert (change["pack"], change["from"], change["to"]) == ("operator", "3.3.1", "3.4.0")
+
+
+def test_a_chain_of_requirements_is_followed_and_each_change_says_why(tmp_path: Path) -> None:
+    pack(tmp_path, "shop", needs=[require("stack", "2")])
+    pack(tmp_path, "stack", "1.0.0")
+    pack(tmp_path, "stack", "2.0.0", needs=[require("operator", "3")])
+    pack(tmp_path, "operator", "3.1.0")
+    report = judged(tmp_path, ["shop 1.0.0", "stack 1.0.0"])
+    assert report.proposal is not None
+    assert [str(change) for change in report.proposal] == [
+        "set stack from 1.0.0 to 2.0.0, because shop 1.0.0 requires stack 2.0.0 or newer; the profile has 1.0.0",
+        "add operator 3.1.0, because stack 2.0.0 requires operator 3.0.0 or newer, which is not in the profile",
+    ]
+
+
+def test_what_no_few_changes_mend_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pack(tmp_path, "a", needs=[require("nowhere")])
+    path = write(tmp_path, ["a 1.0.0"])
+    assert run("profile", "check", str(path), "--packs", str(tmp_path)) == 3
+    assert "no few changes" in capsys.readouterr().out
 
 
 def test_packs_come_from_a_registry_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
