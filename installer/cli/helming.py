@@ -8,7 +8,7 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import click
 
@@ -16,11 +16,35 @@ from registry.errors import UsageError
 
 if TYPE_CHECKING:
     from registry.packs.helm import Helm
+    from registry.packs.rendering import Offered
+
+
+class Rendering(TypedDict):
+    """How packs are rendered, as the options of `helm_options` say."""
+
+    program: Path | None
+    static: bool
+    kube_versions: tuple[str, ...]
+    apis: tuple[str, ...]
+
+
+def offered(rendering: Rendering) -> Offered:
+    """Return what the cluster offers that charts are rendered for."""
+    from registry.packs.rendering import Offered  # noqa: PLC0415 - `--help` need not wait for it
+
+    return Offered(rendering["kube_versions"], rendering["apis"])
 
 
 def helm_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --helm, --static and --kube-version to a command."""
+    """Add --helm, --static, --kube-version and --api-version to a command."""
     for option in (
+        click.option(
+            "--api-version",
+            "apis",
+            metavar="GROUP/VERSION",
+            multiple=True,
+            help="API that the cluster offers beside Kubernetes' own; once for each.",
+        ),
         click.option(
             "--kube-version",
             "kube_versions",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import click
 
 from installer.cli.connecting import connect, connection_options, read_password
-from installer.cli.helming import helm_options
+from installer.cli.helming import Rendering, helm_options
 from installer.cli.packing import allow_option, build, checked, images, lint
 from installer.cli.render import Console, Verbs, amount, example, json_option
 from registry.errors import RemoteError, UsageError
@@ -69,6 +69,7 @@ def push(
     program: Path | None,
     static: bool,
     kube_versions: tuple[str, ...],
+    apis: tuple[str, ...],
     as_json: bool,
     **at: Unpack[At],
 ) -> None:
@@ -78,7 +79,8 @@ def push(
     read back and compared by digest.
     """
     console = Console(as_json=as_json)
-    built = checked(folder, console, allowed, program, static=static, kube_versions=kube_versions)
+    rendering = Rendering(program=program, static=static, kube_versions=kube_versions, apis=apis)
+    built = checked(folder, console, allowed, rendering)
     with _opened(built.metadata.name, at) as pushing:
         done = pushing.put(built)
     value = {

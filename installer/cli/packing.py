@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
-from installer.cli.helming import helm_options, ready_helm
+from installer.cli.helming import Rendering, helm_options, offered, ready_helm
 from installer.cli.render import Console, amount, example, json_option, typed
 from registry.errors import DefinitionError, DryportError, UsageError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from registry.packs.images import Inventory
     from registry.packs.lint.report import Report
     from registry.packs.pushing import Built
+    from registry.packs.rendering import Offered
 
 PACK = click.Path(path_type=Path, exists=True)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -42,10 +43,8 @@ def lint(
     *,
     packs: tuple[Path, ...],
     allowed: tuple[str, ...],
-    program: Path | None,
-    static: bool,
-    kube_versions: tuple[str, ...],
     as_json: bool,
+    **rendering: Unpack[Rendering],
 ) -> None:
     """Say everything that is odd about packs (folders or tar.gz).
 
@@ -53,8 +52,8 @@ def lint(
     explained in docs/packs.md.
     """
     console, reasons = Console(as_json=as_json), _reasons(allowed)
-    with ready_helm(program, static=static) as helm:
-        reports = [_report(pack, helm, kube_versions) for pack in packs]
+    with ready_helm(rendering["program"], static=rendering["static"]) as helm:
+        reports = [_report(pack, helm, offered(rendering)) for pack in packs]
     refused = [report for report in reports if report.refused(reasons)]
     lines = [line for report in reports for line in _told(report, reasons)]
     value = {"packs": [report.as_json(reasons) for report in reports]}
@@ -65,14 +64,14 @@ def lint(
 @click.argument("pack", type=PACK, metavar="PACK")
 @helm_options
 @json_option
-def images(*, pack: Path, program: Path | None, static: bool, kube_versions: tuple[str, ...], as_json: bool) -> None:
+def images(*, pack: Path, as_json: bool, **rendering: Unpack[Rendering]) -> None:
     """List the images of a pack: declared, used, and merely possible.
 
     With Helm every chart, manifest and preset is rendered; without it, values and templates are looked through.
     """
     console = Console(as_json=as_json)
-    with ready_helm(program, static=static) as helm:
-        found, title = _inventory(pack, helm, kube_versions)
+    with ready_helm(rendering["program"], static=rendering["static"]) as helm:
+        found, title = _inventory(pack, helm, offered(rendering))
     lines = _listed(found)
     if found.failed:
         lines.append(f"  the list is not complete; see: {typed('dryport', 'pack', 'lint', pack)}")
@@ -90,10 +89,8 @@ def build(
     pack: Path,
     out: Path,
     allowed: tuple[str, ...],
-    program: Path | None,
-    static: bool,
-    kube_versions: tuple[str, ...],
     as_json: bool,
+    **rendering: Unpack[Rendering],
 ) -> None:
     """Check a pack and write its archive, NAME-VERSION.tar.gz.
 
@@ -102,7 +99,7 @@ def build(
     from registry.store import durable  # noqa: PLC0415 - `--help` need not wait for it
 
     console = Console(as_json=as_json)
-    built = checked(pack, console, allowed, program, static=static, kube_versions=kube_versions)
+    built = checked(pack, console, allowed, rendering)
     durable.make_folder(out)
     path = out / f"{built.metadata.title}.tar.gz"
     durable.replace(path, built.archive)
@@ -118,22 +115,14 @@ def build(
     console.result("PackBuild", value, text)
 
 
-def checked(
-    pack: Path,
-    console: Console,
-    allowed: Sequence[str],
-    program: Path | None,
-    *,
-    static: bool,
-    kube_versions: Sequence[str],
-) -> Built:
+def checked(pack: Path, console: Console, allowed: Sequence[str], rendering: Rendering) -> Built:
     """Return a pack that has no errors but the allowed ones, as archive. Raises DefinitionError with the others."""
     from registry.packs.artifact import pack_archive  # noqa: PLC0415 - `--help` need not wait for it
     from registry.packs.pushing import Built  # noqa: PLC0415
 
     reasons = _reasons(allowed)
-    with ready_helm(program, static=static) as helm:
-        report = _report(pack, helm, kube_versions)
+    with ready_helm(rendering["program"], static=rendering["static"]) as helm:
+        report = _report(pack, helm, offered(rendering))
     if refusal := _refusal([report] if report.refused(reasons) else [], 1, reasons, each=True):
         raise refusal
     if report.inventory is not None and report.inventory.method == "static":
@@ -162,20 +151,20 @@ def _require_form(pack: Path, title: str) -> None:
         )
 
 
-def _report(pack: Path, helm: Helm | None, kube_versions: Sequence[str]) -> Report:
+def _report(pack: Path, helm: Helm | None, cluster: Offered) -> Report:
     from registry.packs.lint.report import lint  # noqa: PLC0415 - as above
     from registry.packs.reading import read_files  # noqa: PLC0415
 
-    return lint(read_files(pack), helm, kube_versions)
+    return lint(read_files(pack), helm, cluster)
 
 
-def _inventory(pack: Path, helm: Helm | None, kube_versions: Sequence[str]) -> tuple[Inventory, str]:
+def _inventory(pack: Path, helm: Helm | None, cluster: Offered) -> tuple[Inventory, str]:
     from registry.packs.content import PackContent  # noqa: PLC0415 - as above
     from registry.packs.images import inventory  # noqa: PLC0415
     from registry.packs.reading import read_files  # noqa: PLC0415
 
     content = PackContent.of(read_files(pack))
-    return inventory(content, helm, kube_versions), content.metadata.title
+    return inventory(content, helm, cluster), content.metadata.title
 
 
 def _reasons(allowed: Sequence[str]) -> Mapping[str, str]:

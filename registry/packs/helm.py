@@ -37,6 +37,7 @@ OUTPUT_BYTES = 64 << 20
 _UNSAFE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _RELEASE = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,51}[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_API = re.compile(r"[A-Za-z0-9][A-Za-z0-9./-]{0,200}")
 _KUBE = re.compile(r"v?[0-9]{1,4}\.[0-9]{1,4}(?:\.[0-9]{1,6})?(?:[-+][0-9A-Za-z.+-]{1,60})?")
 
 
@@ -110,6 +111,8 @@ class Helm:
             raise RenderError(f"release {job.release[:60]!r} in namespace {job.namespace[:60]!r} cannot be")
         if job.kube_version and not _KUBE.fullmatch(job.kube_version):
             raise RenderError(f"Kubernetes {job.kube_version[:60]!r} is no version")
+        if wrong := [api for api in job.api_versions if not _API.fullmatch(api)]:
+            raise RenderError(f"{wrong[0][:60]!r} is no API")
         with tempfile.TemporaryDirectory(dir=self._folder) as name:
             folder = Path(name)
             chart = _lay(job.chart, folder)

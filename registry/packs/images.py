@@ -21,11 +21,13 @@ from registry.packs.content import PackContent
 from registry.packs.helm import Helm
 from registry.packs.presets import merged
 from registry.packs.references import Image, looks_like
-from registry.packs.rendering import KUBE_VERSION, Made, Placeholders, rendered, variants
+from registry.packs.rendering import Made, Offered, Placeholders, rendered, variants
 from registry.packs.scalars import Value
 from registry.packs.tree import Tree
 
 _LITERAL = re.compile(r"^[\s-]*image:\s*[\"']?([^\s\"'{}#]+)[\"']?\s*(?:#.*)?$")
+ANY = Offered()
+"""A cluster of which nothing is known."""
 _ANNOTATIONS = ("artifacthub.io/images", "images")
 
 
@@ -119,7 +121,7 @@ class Inventory:
         return self.images[-1]
 
 
-def inventory(content: PackContent, helm: Helm | None, kube_versions: Sequence[str] = ()) -> Inventory:
+def inventory(content: PackContent, helm: Helm | None, offered: Offered = ANY) -> Inventory:
     """Return the images of a pack."""
     found = Inventory("helm" if helm else "static", helm.version if helm else "")
     for declared in content.images:
@@ -128,18 +130,18 @@ def inventory(content: PackContent, helm: Helm | None, kube_versions: Sequence[s
         for text, where, preset in _static(content):
             found.name(text, where, kind="possible", preset=preset)
     else:
-        found.kube_versions = tuple(kube_versions) or (KUBE_VERSION,)
-        _read_rendered(content, helm, found)
+        found.kube_versions = offered.versions
+        _read_rendered(content, helm, found, offered)
     for chart in content.charts:
         for text in _annotated(chart.chart) if chart.chart else ():
             found.name(text, chart.path, kind="annotated")
     return found
 
 
-def _read_rendered(content: PackContent, helm: Helm, found: Inventory) -> None:
+def _read_rendered(content: PackContent, helm: Helm, found: Inventory, offered: Offered) -> None:
     placeholders = Placeholders()
     seen: set[tuple[str, str]] = set()
-    for made in rendered(content, helm, placeholders, found.kube_versions):
+    for made in rendered(content, helm, placeholders, offered):
         if made.fault:
             found.failed.append(made)
             continue

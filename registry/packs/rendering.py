@@ -3,7 +3,7 @@
 Macros get placeholders that can be recognised in an image's name: `macro-0.invalid`.
 
 >>> with Helm.ready(program) as helm:
-...     for made in rendered(content, helm, kube_versions=["1.33.4"]):
+...     for made in rendered(content, helm, Placeholders(), Offered(("1.33.4",))):
 ...         print(made.file, made.preset, len(made.text))
 """
 
@@ -24,6 +24,20 @@ THREADS = 2
 KUBE_VERSION = "1.33.0"
 """The Kubernetes for which charts are rendered when none is named."""
 _PLACEHOLDER = re.compile(r"macro-([0-9]{1,6})\.invalid")
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """What clusters offer: charts ask for it, and start other images on others."""
+
+    kube_versions: tuple[str, ...] = ()
+    apis: tuple[str, ...] = ()
+    """As `monitoring.coreos.com/v1` or `monitoring.coreos.com/v1/ServiceMonitor`."""
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """The Kubernetes versions to render for, at least one."""
+        return self.kube_versions or (KUBE_VERSION,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +95,32 @@ def with_macros(value: Value, context: Context) -> Value:
         raise MacroError(str(error)) from error
 
 
-def jobs(content: PackContent, values: Value, kube_version: str) -> Iterator[tuple[str, str, Job]]:
+def jobs(
+    content: PackContent, values: Value, kube_version: str, apis: Sequence[str] = ()
+) -> Iterator[tuple[str, str, Job]]:
     """Yield file, name and job of each chart and manifest, for values whose macros are resolved."""
     namespace = content.namespace_in(values)
     for chart in content.charts:
         if chart.chart is not None:
             release = content.release_in(values, chart)
-            yield chart.path, chart.name, Job(chart.data, chart.values_in(values), release, namespace, kube_version)
+            yield (
+                chart.path,
+                chart.name,
+                Job(chart.data, chart.values_in(values), release, namespace, kube_version, apis),
+            )
     for one in content.manifests:
-        yield one.path, one.key, Job({one.path: one.text}, one.values_in(values), "manifests", namespace, kube_version)
+        yield (
+            one.path,
+            one.key,
+            Job({one.path: one.text}, one.values_in(values), "manifests", namespace, kube_version, apis),
+        )
 
 
-def rendered(
-    content: PackContent, helm: Helm, placeholders: Placeholders, kube_versions: Sequence[str] = ()
-) -> list[Made]:
+def rendered(content: PackContent, helm: Helm, placeholders: Placeholders, offered: Offered) -> list[Made]:
     """Return what every chart and manifest becomes, for each preset and Kubernetes version, in this order."""
     work: list[tuple[str, str, str, Job]] = []
     made: list[Made] = []
-    for kube in kube_versions or [KUBE_VERSION]:
+    for kube in offered.versions:
         context = Context({"spectro.system.kubernetes.version": kube}.get, placeholders.stand_in)
         for title, values in variants(content):
             try:
@@ -106,7 +128,7 @@ def rendered(
             except MacroError as error:
                 made.append(Made("values.yaml", "", title, kube, fault=str(error)))
                 continue
-            work += [(file, name, title, job) for file, name, job in jobs(content, resolved, kube)]
+            work += [(file, name, title, job) for file, name, job in jobs(content, resolved, kube, offered.apis)]
     with ThreadPoolExecutor(THREADS) as pool:
         return [*made, *pool.map(lambda one: _made(helm, *one), work)]
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from registry.errors import DryportError
 from registry.packs.content import PackContent
 from registry.packs.findings import Finding
-from registry.packs.macros import Context, MacroError, find, is_open, names
+from registry.packs.macros import Context, MacroError, is_open
 from registry.packs.presets import merged
 from registry.packs.rendering import with_macros
 from registry.packs.scalars import Value
@@ -209,19 +209,3 @@ def _open_macros(value: Value) -> Iterator[str]:
             yield from _open_macros(item)
     elif isinstance(value, str) and is_open(value):
         yield f"a macro is not closed in {value[:60]!r}"
-
-
-def macros_of(value: Value) -> Iterator[str]:
-    """Yield the names of all macros in values."""
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from macros_of(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from macros_of(item)
-    elif isinstance(value, str):
-        for macro in find(value):
-            try:
-                yield from names(macro.parse())
-            except MacroError:
-                continue

@@ -122,6 +122,8 @@ class Cluster(_Section):
     name: str = ""
     kubernetes: str = ""
     cloud: str = ""
+    apis: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9./-]{0,200}$")], ...] = ()
+    """APIs that it offers beside Kubernetes' own, as `monitoring.coreos.com/v1`."""
     pools: tuple[Pool, ...] = ()
     packs: Mapping[str, str] = {}
     """Packs that other profiles put on the cluster, with their versions."""

@@ -51,7 +51,7 @@ def rendered(composed: Composed, steps: Sequence[Step], helm: Helm, *, mark: boo
     with ThreadPoolExecutor(THREADS) as pool:
         for step in steps:
             part = step.part
-            work = list(jobs(part.content, part.values, kube))
+            work = list(jobs(part.content, part.values, kube, composed.profile.cluster.apis))
             both = list(pool.map(lambda one: _twice(helm, one[2]), work))
             blocks = [_head(part), *_namespaces(step)]
             for (file, _, _), outcome in zip(work, both, strict=True):

@@ -17,6 +17,7 @@ from registry.packs.helm import Helm, Job, RenderError, as_json
 from registry.packs.images import inventory
 from registry.packs.lint.report import lint
 from registry.packs.reading import read_files
+from registry.packs.rendering import Offered
 from tests.corpus import needs_corpus, real_packs
 from tests.pack_samples import DEPLOYMENT, DIGEST, IMAGE, chart, content, make_pack, ready
 
@@ -91,9 +92,16 @@ def test_what_is_no_image_is_none(spec: str) -> None:
 def test_an_image_is_found_in_each_kubernetes_that_is_asked_for(tmp_path: Path, helm: Helm) -> None:
     text = DEPLOYMENT.replace("{{ .Values.image | quote }}", '"kubectl:{{ .Capabilities.KubeVersion.Version }}"')
     folder = make_pack(tmp_path / "p", files={"charts/web-1.0.0.tgz": chart(templates={"a.yaml": text})})
-    stock = inventory(content(folder), helm, ["1.32.1", "1.33.0"])
+    stock = inventory(content(folder), helm, Offered(("1.32.1", "1.33.0")))
     assert {entry.image.tag for entry in stock.images if entry.used} == {"v1.32.1", "v1.33.0"}
     assert stock.kube_versions == ("1.32.1", "1.33.0")
+
+
+def test_an_image_is_found_where_an_api_is_offered(tmp_path: Path, helm: Helm) -> None:
+    text = '{{ if .Capabilities.APIVersions.Has "monitoring.coreos.com/v1" }}' + DEPLOYMENT + "{{ end }}"
+    folder = make_pack(tmp_path / "p", files={"charts/web-1.0.0.tgz": chart(templates={"a.yaml": text})})
+    for apis, used in (((), [False]), (("monitoring.coreos.com/v1",), [True])):
+        assert [entry.used for entry in inventory(content(folder), helm, Offered((), apis)).images] == used
 
 
 def test_tests_of_charts_are_left_out(tmp_path: Path, helm: Helm) -> None:

@@ -14,10 +14,11 @@ from registry.errors import DefinitionError
 from registry.packs.content import PackContent
 from registry.packs.findings import RULES, SEVERITIES, Finding, worst_first
 from registry.packs.helm import Helm
-from registry.packs.images import Inventory, inventory
+from registry.packs.images import ANY, Inventory, inventory
 from registry.packs.lint import charts, constraints, files, images, macros, metadata, presets, schema, values
 from registry.packs.model import PackMetadata
 from registry.packs.reading import PackFiles
+from registry.packs.rendering import Offered
 
 JUDGES: Sequence[Callable[[PackContent], Iterator[Finding]]] = (
     files.judge,
@@ -63,7 +64,7 @@ class Report:
         }
 
 
-def lint(pack: PackFiles, helm: Helm | None, kube_versions: Sequence[str] = ()) -> Report:
+def lint(pack: PackFiles, helm: Helm | None, offered: Offered = ANY) -> Report:
     """Return all findings about a pack. Without `helm` images are looked for by the static check."""
     found = list(metadata.judge(pack))
     try:
@@ -74,7 +75,7 @@ def lint(pack: PackFiles, helm: Helm | None, kube_versions: Sequence[str] = ()) 
     found += content.findings
     for judge in JUDGES:
         found += judge(content)
-    stock = inventory(content, helm, kube_versions)
+    stock = inventory(content, helm, offered)
     found += charts.failures(stock)
     found += images.judge(content, stock)
     found = [one for one in found if one.reference != "images-not-declared" or content.installs]
