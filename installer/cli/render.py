@@ -7,6 +7,7 @@ display on a terminal and a plain line every few seconds elsewhere.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 import threading
@@ -127,6 +128,17 @@ def amount(count: int, unit: str = "B") -> str:
             return f"{size:.0f} {name}" if name == "B" else f"{size:.1f} {name}"
         size /= 1024
     return f"{size:.1f} TiB"
+
+
+def example(command: str) -> str:
+    """Return the end of a verb's help: how it is typed, broken where a terminal of 80 columns ends."""
+    lines, line = [], "  "
+    for word in re.findall(r"(?:'[^']*'|[^' ])+", command):
+        if len(line) + len(word) > 74:  # noqa: PLR2004 - two columns are the margin, two hold the backslash
+            lines.append(f"{line}\\")
+            line = "      "
+        line += f"{word} "
+    return "\n".join(["\b", "Example:", *lines, line.rstrip()])
 
 
 def typed(*words: object) -> str:

@@ -73,7 +73,7 @@ def _walk(folder: Path, above: str, found: list[Member], faults: list[Definition
         if entry.name.startswith(".") or entry.name == "__pycache__":
             continue
         name, path = above + entry.name, Path(entry.path)
-        if not _is_portable(entry.name):
+        if not is_portable(entry.name):
             faults.append(DefinitionError("name-not-portable", "a name is not plain UTF-8 text", where=repr(name)))
         elif entry.is_dir(follow_symlinks=False):
             _walk(path, f"{name}/", found, faults)
@@ -84,7 +84,8 @@ def _walk(folder: Path, above: str, found: list[Member], faults: list[Definition
             faults.append(DefinitionError("not-a-file", f"a {what} is not carried", where=name))
 
 
-def _is_portable(name: str) -> bool:
+def is_portable(name: str) -> bool:
+    """Say whether a name is text that any file system and archive carries."""
     return name.isprintable() and "\\" not in name and not any("\ud800" <= char <= "\udfff" for char in name)
 
 

@@ -10,6 +10,7 @@ truth, never a folder's name. What is odd but usable becomes a note, not an erro
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -20,6 +21,7 @@ from registry.declaration import findings
 from registry.errors import DefinitionError
 from registry.oci import strictjson
 from registry.oci.reference import repository_name, tag_name
+from registry.packs.findings import Finding
 
 NAMESPACE = "spectro-packs/archive"
 """Where Palette looks for packs below a registry's base path."""
@@ -42,18 +44,40 @@ class Part(BaseModel):
 class Dependency(Part):
     """Another pack that must, may or must not be there; an empty bound is no bound."""
 
-    pack: str = Field(alias="packName")
+    pack: str = Field("", alias="packName")
     layer: str = ""
-    kind: str = Field("optional", alias="type")  # one public pack states none
+    stated: str = Field("", alias="type")
     min_version: str = Field("", alias="minVersion")
     max_version: str = Field("", alias="maxVersion")
 
+    @property
+    def kind(self) -> str:
+        """required, optional, notSupported or upgrade; one public pack states none, which is read as optional."""
+        return self.stated or "optional"
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether the pack says what it means."""
+        return bool(self.stated)
+
+
+class Component(Part):
+    """A part of the pack whose need stands in the values: request times replicas, on the nodes of a schedule."""
+
+    schedule: str = Field("all", alias="scheduleType")
+    request_path: str = Field("", alias="resourceRequestParamRef")
+    replicas_path: str = Field("", alias="replicaCountParamRef")
+
 
 class Resource(Part):
-    """What each worker pool must offer at least: cpu in millicores, memory in Mi, diskSize in GB."""
+    """What each worker pool must offer at least: cpu in millicores, memory in Mi, diskSize in GB.
 
-    kind: str = Field(alias="type")
+    With components, their needs count instead of `min_limit`.
+    """
+
+    kind: str = Field("", alias="type")
     min_limit: float | None = Field(None, alias="minLimit")
+    components: tuple[Component, ...] = ()
 
 
 class Constraints(Part):
@@ -78,6 +102,23 @@ class PackMetadata(Part):
     charts: tuple[str, ...] = ()
     manifests: tuple[str, ...] = Field((), validation_alias=AliasChoices("kubeManifests", "KubeManifests"))
     constraints: Constraints = Constraints()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_cloud_is_a_list(cls, value: object) -> object:
+        if isinstance(value, dict) and isinstance(value.get("cloudType"), str) and not value.get("cloudTypes"):
+            return {**value, "cloudTypes": [value["cloudType"]] if value["cloudType"] else []}
+        return value
+
+    @field_validator("annotations", mode="before")
+    @classmethod
+    def _annotations_are_text(cls, value: object) -> object:
+        """The prose of the format has a list of maps where its schema has a map; both may hold what is no text."""
+        if isinstance(value, list):
+            value = {key: item for one in value if isinstance(one, dict) for key, item in one.items()}
+        if not isinstance(value, dict):
+            return value
+        return {key: item if isinstance(item, str) else json.dumps(item) for key, item in value.items()}
 
     @field_validator("name")
     @classmethod
@@ -120,17 +161,10 @@ class PackMetadata(Part):
 
 @dataclass(frozen=True, slots=True)
 class DeclaredImage:
-    """An entry of `pack.content.images`, as written."""
+    """An entry of `pack.content.images`, as written, and its line in `values.yaml`."""
 
     reference: str
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something about a pack that a person should know: a stable name, and the words."""
-
-    reference: str
-    text: str
+    line: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +173,7 @@ class Pack:
 
     metadata: PackMetadata
     images: tuple[DeclaredImage, ...]
-    notes: tuple[Note, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
 
 def _invalid(message: str, where: str, findings: list[DefinitionError]) -> DefinitionError:

@@ -16,7 +16,8 @@ from typing import BinaryIO, cast
 
 from registry.errors import DefinitionError
 from registry.oci import targz
-from registry.packs.model import PACK_JSON_BYTES, DeclaredImage, Note, Pack, PackMetadata
+from registry.packs.findings import Finding
+from registry.packs.model import PACK_JSON_BYTES, DeclaredImage, Pack, PackMetadata
 from registry.packs.values import VALUES_BYTES, declared_images
 
 
@@ -27,10 +28,27 @@ class Limits:
     files: int = 20_000
     unpacked_bytes: int = 1 << 30
     header_bytes: int = 1 << 20
+    kept_bytes: int = 128 << 20
 
 
 LIMITS = Limits()
+PART_BYTES = 32 << 20
+"""The largest chart or manifest that is read."""
 _KEPT = {"pack.json": PACK_JSON_BYTES, "values.yaml": VALUES_BYTES}
+_WHOLE = {**_KEPT, "schema.yaml": VALUES_BYTES, "presets.yaml": VALUES_BYTES}
+
+
+@dataclass(frozen=True, slots=True)
+class PackFiles:
+    """All names of a pack, and the contents of those that matter: its descriptions, charts and manifests."""
+
+    where: str
+    folder: str
+    """The folder's name; empty for an archive."""
+    names: frozenset[str]
+    contents: Mapping[str, bytes]
+    top: str = ""
+    """The folder in an archive, below which everything lies."""
 
 
 def read_folder(folder: Path) -> Pack:
@@ -41,7 +59,7 @@ def read_folder(folder: Path) -> Pack:
         with names[name].open("rb") as stream:
             return stream.read(_KEPT[name] + 1)
 
-    return _pack(names, content, str(folder))
+    return read_pack(names, content, str(folder))
 
 
 def read_archive(stream: BinaryIO, where: str, limits: Limits = LIMITS) -> Pack:
@@ -56,21 +74,79 @@ def read_book(
 
     Raises DefinitionError as `read_archive` does.
     """
-    try:
-        with gzip.GzipFile(fileobj=stream, mode="rb") as plain:
-            files = _members(cast("BinaryIO", _Bounded(cast("BinaryIO", plain), limits)), limits, {**also, **_KEPT})
-    except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, OverflowError, RecursionError) as error:
-        raise DefinitionError(
-            "pack-archive-invalid", str(error) or type(error).__name__, where=where, hint="archive the pack again"
-        ) from error
-    pack = _pack(files, lambda name: files[name] or b"", where)
+    keep = {**also, **_KEPT}
+    _, files = _unpacked(stream, where, limits, lambda name: keep.get(name, 0))
+    pack = read_pack(files, lambda name: files[name] or b"", where)
     kept = {name: data for name, data in files.items() if data is not None and len(data) <= also.get(name, len(data))}
     return pack, kept
 
 
-def _members(plain: BinaryIO, limits: Limits, kept: Mapping[str, int]) -> dict[str, bytes | None]:
-    """Return the names below the one top folder, with the bytes of the files that are kept."""
+def read_files(path: Path) -> PackFiles:
+    """Return all that is to be judged of a pack, from its folder or its tar.gz. Raises DefinitionError."""
+    if path.is_dir():
+        members = {member.name: member.path for member in targz.members(path)}
+        limits = {name: limit for name in members if (limit := _weight(name))}
+        contents: dict[str, bytes] = {}
+        left = LIMITS.kept_bytes
+        for name, limit in limits.items():
+            with members[name].open("rb") as stream:
+                contents[name] = stream.read(min(limit, left) + 1)
+            left -= len(contents[name])
+        files: dict[str, bytes | None] = {name: contents.get(name) for name in members}
+        return _checked(files, str(path), path.resolve().name, is_over=left < 0)
+    try:
+        with path.open("rb") as stream:
+            return read_stream(stream, str(path))
+    except OSError as error:
+        raise DefinitionError(
+            "pack-unreadable", error.strerror or str(error), where=str(path), hint="name a pack's folder or tar.gz"
+        ) from error
+
+
+def read_stream(stream: BinaryIO, where: str) -> PackFiles:
+    """Return all that is to be judged of a pack in a tar.gz. Raises DefinitionError."""
+    top, files = _unpacked(stream, where, LIMITS, _weight)
+    return _checked(files, where, "", top)
+
+
+def _checked(
+    files: Mapping[str, bytes | None], where: str, folder: str, top: str = "", *, is_over: bool = False
+) -> PackFiles:
+    large = [name for name, data in files.items() if data is not None and len(data) > _weight(name)]
+    if large or is_over:
+        raise DefinitionError(
+            "pack-file-large",
+            f"{large[0]} is larger than {_weight(large[0])} bytes"
+            if large
+            else "its charts and manifests are too large",
+            where=where,
+            hint="take out of the pack what it does not install",
+        )
+    contents = {name: data for name, data in files.items() if data is not None}
+    return PackFiles(where, folder, frozenset(files), contents, top)
+
+
+def _weight(name: str) -> int:
+    """Return how many bytes of a file are read; 0 for what is not judged."""
+    return _WHOLE.get(name) or (PART_BYTES if name.endswith((".tgz", ".yaml", ".yml")) else 0)
+
+
+def _unpacked(
+    stream: BinaryIO, where: str, limits: Limits, keep: Callable[[str], int]
+) -> tuple[str, dict[str, bytes | None]]:
+    try:
+        with gzip.GzipFile(fileobj=stream, mode="rb") as plain:
+            return _members(cast("BinaryIO", _Bounded(cast("BinaryIO", plain), limits)), limits, keep)
+    except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, OverflowError, RecursionError) as error:
+        raise DefinitionError(
+            "pack-archive-invalid", str(error) or type(error).__name__, where=where, hint="archive the pack again"
+        ) from error
+
+
+def _members(plain: BinaryIO, limits: Limits, keep: Callable[[str], int]) -> tuple[str, dict[str, bytes | None]]:
+    """Return the one top folder and the names below it, with the bytes of the files that are kept."""
     found: dict[PurePosixPath, bytes | None] = {}
+    left = limits.kept_bytes
     with tarfile.open(fileobj=plain, mode="r:", errorlevel=2) as tar:
         for count, info in enumerate(tar, start=1):
             if count > limits.files:
@@ -82,18 +158,26 @@ def _members(plain: BinaryIO, limits: Limits, kept: Mapping[str, int]) -> dict[s
                 continue
             if path in found:
                 raise ValueError(f"a name occurs twice: {info.name!r}")
-            limit = kept.get(path.name) if len(path.parts) <= 2 else None  # noqa: PLR2004 - folder/name
+            # Whether there is a top folder is known at the end only.
+            limit = max(keep(str(path)), keep(str(PurePosixPath(*path.parts[1:]))) if len(path.parts) > 1 else 0)
             reader = tar.extractfile(info) if limit else None
-            found[path] = reader.read(min(info.size, (limit or 0) + 1)) if reader else None
+            data = reader.read(min(info.size, limit + 1)) if reader else None
+            left -= len(data or b"")
+            if left < 0:
+                raise ValueError(f"more than {limits.kept_bytes} bytes of descriptions, charts and manifests")
+            found[path] = data
     tops = {path.parts[0] for path in found if len(path.parts) > 1}
     if PurePosixPath("pack.json") in found:
-        return {str(path): data for path, data in found.items()}
+        return "", {str(path): data for path, data in found.items()}
     if len(tops) != 1:
         raise ValueError(f"one top folder expected, seen {len(tops)}")
-    return {str(PurePosixPath(*path.parts[1:])): data for path, data in found.items() if len(path.parts) > 1}
+    below = {str(PurePosixPath(*path.parts[1:])): data for path, data in found.items() if len(path.parts) > 1}
+    return next(iter(tops)), below
 
 
-def _pack(names: Collection[str], content: Callable[[str], bytes], where: str) -> Pack:
+def read_pack(names: Collection[str], content: Callable[[str], bytes], where: str) -> Pack:
+    """Return the pack whose files are `names`. Raises DefinitionError."""
+
     def kept(name: str) -> bytes:
         data = content(name)
         if len(data) > _KEPT[name]:
@@ -109,24 +193,24 @@ def _pack(names: Collection[str], content: Callable[[str], bytes], where: str) -
         raise DefinitionError("pack-json-missing", "there is no pack.json", where=where, hint="name a pack's folder")
     metadata = PackMetadata.parse(kept("pack.json"), f"{where}: pack.json")
     images: tuple[DeclaredImage, ...] = ()
-    notes: tuple[Note, ...] = (Note("values-missing", "there is no values.yaml"),)
+    notes: tuple[Finding, ...] = (Finding("values-missing", "there is no values.yaml"),)
     if "values.yaml" in names:
         images, notes = declared_images(kept("values.yaml"), f"{where}: values.yaml")
     return Pack(metadata, images, (*notes, *_oddities(metadata, names)))
 
 
-def _oddities(metadata: PackMetadata, names: Collection[str]) -> Iterator[Note]:
+def _oddities(metadata: PackMetadata, names: Collection[str]) -> Iterator[Finding]:
     for path in (*metadata.charts, *metadata.manifests):
         if str(PurePosixPath(path)) not in names:
-            yield Note("listed-file-missing", f"pack.json lists {path}, which is not there")
+            yield Finding("listed-file-missing", f"pack.json lists {path}, which is not there")
     for dependency in metadata.constraints.dependencies:
-        if "kind" not in dependency.model_fields_set:
-            yield Note("dependency-without-type", f"{dependency.pack}: read as optional")
+        if not dependency.is_typed:
+            yield Finding("dependency-without-type", f"{dependency.pack}: read as optional")
     state = metadata.annotations.get("system_state", "")
     if state in {"deprecated", "deleted"}:
-        yield Note(f"pack-{state}", f"its author calls this version {state}")
+        yield Finding(f"pack-{state}", f"its author calls this version {state}")
     if metadata.end_of_life:
-        yield Note("pack-end-of-life", f"supported until {metadata.end_of_life}")
+        yield Finding("pack-end-of-life", f"supported until {metadata.end_of_life}")
 
 
 class _Bounded:
@@ -140,7 +224,7 @@ class _Bounded:
 
     def read(self, size: int) -> bytes:
         # Only kept files and headers are read; tarfile takes an extended header's size on trust.
-        if not 0 <= size <= max(self.limits.header_bytes, *_KEPT.values()) + 1:
+        if not 0 <= size <= max(self.limits.header_bytes, PART_BYTES) + 1:
             raise ValueError(f"a header of {size} bytes")
         data = self.stream.read(size)
         self._advance(len(data))

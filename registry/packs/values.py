@@ -12,14 +12,17 @@ import yaml
 
 from registry.declaration import QUICK_LOADER, check_depth
 from registry.errors import DefinitionError
-from registry.packs.model import DeclaredImage, Note
+from registry.packs.findings import Finding
+from registry.packs.model import DeclaredImage
+from registry.packs.tree import child, line_of, text
 
+FILE = "values.yaml"
 VALUES_BYTES = 8 << 20
 MAX_DEPTH = 100
 MAX_IMAGES = 10_000
 
 
-def declared_images(data: bytes, where: str) -> tuple[tuple[DeclaredImage, ...], tuple[Note, ...]]:
+def declared_images(data: bytes, where: str) -> tuple[tuple[DeclaredImage, ...], tuple[Finding, ...]]:
     """Return the declared images and what is odd about the list. Raises DefinitionError if the text is not YAML."""
     try:
         check_depth(data, MAX_DEPTH)
@@ -28,10 +31,10 @@ def declared_images(data: bytes, where: str) -> tuple[tuple[DeclaredImage, ...],
         raise DefinitionError(
             "values-invalid", str(error), where=where, hint="mend the YAML of the pack's values"
         ) from error
-    content = _child(_child(root, "pack"), "content")
-    entries = _child(content, "images")
+    content = child(child(root, "pack"), "content")
+    entries = child(content, "images")
     if not isinstance(entries, yaml.SequenceNode) or not entries.value:
-        return (), (Note("images-not-declared", "the values declare no images"),)
+        return (), (Finding("images-not-declared", "the values declare no images", FILE),)
     if len(entries.value) > MAX_IMAGES:
         raise DefinitionError(
             "values-invalid",
@@ -41,38 +44,30 @@ def declared_images(data: bytes, where: str) -> tuple[tuple[DeclaredImage, ...],
             hint="split the pack, or take images out of pack.content.images",
         )
     images: list[DeclaredImage] = []
-    notes: list[Note] = []
+    notes: list[Finding] = []
     for number, entry in enumerate(entries.value, start=1):
         for item in _judge(entry, number):
             (images if isinstance(item, DeclaredImage) else notes).append(item)  # type: ignore[arg-type]
     return tuple(images), tuple(notes)
 
 
-def _judge(entry: yaml.Node, number: int) -> Iterator[DeclaredImage | Note]:
-    text = _text(_child(entry, "image"))
-    if not text:
-        misspelt = _text(_child(entry, "iamge"))
+def _judge(entry: yaml.Node, number: int) -> Iterator[DeclaredImage | Finding]:
+    line = line_of(entry)
+    if not isinstance(entry, yaml.MappingNode):
+        yield Finding("image-entry-form", f"entry {number} of the declared images is no map", FILE, line)
+        return
+    named = text(child(entry, "image"))
+    if not named:
+        misspelt = text(child(entry, "iamge"))
         if not misspelt:
-            yield Note("image-entry-empty", f"entry {number} of the declared images names none")
+            yield Finding("image-entry-empty", f"entry {number} of the declared images names none", FILE, line)
             return
-        yield Note("image-key-misspelt", f"entry {number} says 'iamge': {misspelt}")
-        text = misspelt
-    yield DeclaredImage(text)
-    name, _, digest = text.partition("@")
+        yield Finding("image-key-misspelt", f"entry {number} says 'iamge': {misspelt}", FILE, line)
+        named = misspelt
+    yield DeclaredImage(named, line)
+    name, _, digest = named.partition("@")
     tag = name.rpartition("/")[2].partition(":")[2]
     if not digest and not tag:
-        yield Note("image-without-tag", f"{text} has neither tag nor digest")
+        yield Finding("image-without-tag", f"{named} has neither tag nor digest", FILE, line)
     elif not digest and tag == "latest":
-        yield Note("image-latest", f"{text} means another image every day")
-
-
-def _child(node: yaml.Node | None, key: str) -> yaml.Node | None:
-    if isinstance(node, yaml.MappingNode):
-        for name, value in node.value:
-            if isinstance(name, yaml.ScalarNode) and name.value == key and isinstance(value, yaml.Node):
-                return value
-    return None
-
-
-def _text(node: yaml.Node | None) -> str:
-    return str(node.value).strip() if isinstance(node, yaml.ScalarNode) else ""
+        yield Finding("image-latest", f"{named} means another image every day", FILE, line)

@@ -91,6 +91,15 @@ def create(path: Path, data: bytes, mode: int = 0o600) -> None:
         sync_folder(path.parent)
 
 
+def scratch(path: Path, data: bytes) -> None:
+    """Write a new file that nothing but this run reads; it need not survive a power cut. Raises FileExistsError."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(handle, data)
+    finally:
+        os.close(handle)
+
+
 def append(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Add `data` at the end of a file, in one write, and make it durable."""
     is_new = not path.exists()

@@ -15,8 +15,8 @@ from registry.oci.manifest import TITLE, Manifest
 from registry.packs.artifact import PACK_CONFIG, PACK_LAYER, pack_archive, pack_manifest
 from registry.packs.model import PackMetadata
 from registry.packs.reading import Limits, read_archive, read_folder
+from tests.corpus import needs_corpus, real_packs
 
-CORPUS = Path(__file__).parents[3] / "shared" / "packs"
 METADATA = {"name": "web", "version": "1.0.0+a", "layer": "addon"}
 
 
@@ -206,10 +206,10 @@ def test_the_artifact_has_the_form_that_palette_scans_for(tmp_path: Path) -> Non
     assert layer.annotations == {TITLE: "web-1.0.0+a.tar.gz"}
 
 
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="the collection of real packs lies beside this checkout, or nowhere")
+@needs_corpus
 def test_every_real_pack_reads_the_same_from_folder_and_archive() -> None:
     seen: dict[str, list[str]] = {}
-    folders = sorted(path for path in CORPUS.iterdir() if path.is_dir())
+    folders = real_packs()
     for folder in folders:
         pack = read_folder(folder)
         assert read_archive(io.BytesIO(b"".join(pack_archive(folder))), folder.name) == pack

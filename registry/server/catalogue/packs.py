@@ -18,6 +18,7 @@ from registry.errors import DryportError
 from registry.oci.digest import Digest
 from registry.oci.reference import Reference
 from registry.packs.model import NAMESPACE, Pack
+from registry.packs.place import is_derived
 from registry.packs.reading import Limits, read_book
 from registry.server.catalogue.kinds import is_pack
 from registry.server.catalogue.repositories import versions
@@ -138,7 +139,7 @@ def packs(viewer: Viewer, shelf: Shelf, query: str = "", page: int = 1, size: in
     words = query.lower().split()
     names = [name for name in viewer.repositories() if is_pack(name) and all(word in name for word in words)]
     shown, pages = cut(names, page, size)
-    rows = [_row(viewer, shelf, name, tags) for name in shown if (tags := versions(viewer, name))]
+    rows = [_row(viewer, shelf, name, tags) for name in shown if (tags := _versions(viewer, name))]
     return Page(total=len(names), page=page, pages=pages, rows=rows)
 
 
@@ -146,7 +147,7 @@ def pack(viewer: Viewer, shelf: Shelf, name: Name) -> PackView:
     """Return a version of a pack, the newest if none is named. Raises NotVisibleError."""
     if not viewer.may_see(name.repository) or not is_pack(name.repository):
         raise NotVisibleError
-    tags = versions(viewer, name.repository)
+    tags = _versions(viewer, name.repository)
     tag = name.tag or next(iter(tags), None)
     if tag is None:
         raise NotVisibleError
@@ -171,6 +172,11 @@ def pack(viewer: Viewer, shelf: Shelf, name: Name) -> PackView:
         manifests=one.metadata.manifests if one else (),
         findings=[Finding(reference=note.reference, text=note.text) for note in (one.notes if one else ())],
     )
+
+
+def _versions(viewer: Viewer, repository: str) -> list[str]:
+    """Return the versions of a pack, newest first; parent and group tags only stand for one of them."""
+    return [tag for tag in versions(viewer, repository) if not is_derived(tag)]
 
 
 def logo(viewer: Viewer, shelf: Shelf, name: Name) -> tuple[bytes, str]:
