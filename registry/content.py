@@ -34,11 +34,21 @@ class Content(Protocol):
 
 @runtime_checkable
 class Filed(Protocol):
-    """A content that is the whole of one open file, so that the system can send from it by itself."""
+    """A content that is the whole of one open file, so that it can be read into a buffer that is there."""
 
     @property
     def handle(self) -> int:
         """The open file; it stays the content's to close."""
+        ...
+
+
+@runtime_checkable
+class Proven(Protocol):
+    """A content each byte of which its source checks, against what its signers said, before it gives it away."""
+
+    @property
+    def proven_by(self) -> str:
+        """What it is checked against."""
         ...
 
 
