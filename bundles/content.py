@@ -92,7 +92,9 @@ class BundleContent:
 
 
 class MemberContent:
-    """One blob inside the bundle (implements registry.content.Content and Located)."""
+    """One blob inside the bundle (implements registry.content.Content, Located and Proven)."""
+
+    proven_by = "the bundle's signed chunk table"
 
     def __init__(self, archive: Archive, entry: TableEntry) -> None:
         self._archive = archive

@@ -43,7 +43,7 @@ class Extent:
 
 @runtime_checkable
 class Located(Protocol):
-    """A content that lies in one piece in a file: a store beside it can share its disk, the system can send from it.
+    """A content that lies in one piece in a file: a store beside it can share its disk, and it can be read in place.
 
     Nobody has checked what lies there: whoever takes it checks what they got.
     """
@@ -51,6 +51,16 @@ class Located(Protocol):
     @property
     def extent(self) -> Extent:
         """Where its bytes lie."""
+        ...
+
+
+@runtime_checkable
+class Proven(Protocol):
+    """A content each byte of which its source checks, against what its signers said, before it gives it away."""
+
+    @property
+    def proven_by(self) -> str:
+        """What it is checked against."""
         ...
 
 

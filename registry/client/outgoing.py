@@ -1,8 +1,9 @@
 """A content on its way to a registry: hashed in the thread that sends it, and its end kept back unless it is right.
 
-One buffer serves a whole blob. The last bytes leave only when all bytes together have the promised digest, so that no
-registry is ever asked to keep something else. A blob of another registry is not fetched a second time for the sake of
-its hash: where an earlier process sent its beginning, the target's own check at the end has to do.
+One buffer serves a whole blob out of a file. The last bytes leave only when all bytes together have the promised
+digest, so that no registry is ever asked to keep something else. What its source proves byte by byte is not hashed a
+second time, and a blob of another registry is not fetched a second time for the sake of its hash: where an earlier
+process sent its beginning, the target's own check at the end has to do.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from registry.client.wire import Block, Span
-from registry.content import Content, Located
+from registry.client.wire import Block
+from registry.content import Content, Located, Proven
 from registry.errors import MediaError
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Hasher
@@ -27,21 +28,20 @@ class Outgoing:
     content: Content
     descriptor: Descriptor
     where: str
-    by_system: bool
-    """Whether the line takes spans of files: it does where there is no TLS."""
-    _hasher: Hasher | None = field(init=False)
+    _hasher: Hasher | None = None
     _hashed: int = 0
     _buffer: bytearray = field(default_factory=bytearray)
 
     def __post_init__(self) -> None:
-        self._hasher = self.descriptor.digest.hasher()
+        if not isinstance(self.content, Proven):
+            self._hasher = self.descriptor.digest.hasher()
         if self.content.size != self.descriptor.size:
             raise self._differs("size-differs", str(self.descriptor.size), str(self.content.size))
 
     @property
     def is_proven(self) -> bool:
-        """Whether all that was sent was hashed here."""
-        return self._hasher is not None
+        """Whether all that was sent was checked on this side."""
+        return self._hasher is not None or isinstance(self.content, Proven)
 
     def part(self, start: int, end: int, on_block: Callable[[int], None]) -> Part:
         """Return the body from `start` to `end`; `on_block` is told, before it leaves, where each block ends."""
@@ -58,11 +58,7 @@ class Outgoing:
             if stop == self.descriptor.size:
                 self.check()
             on_block(stop)
-            if self.by_system and isinstance(self.content, Located):
-                place = self.content.extent
-                yield Span(place.handle, place.offset + start, len(block))
-            else:
-                yield block
+            yield memoryview(block)
             start = stop
 
     def check(self) -> None:
@@ -86,7 +82,7 @@ class Outgoing:
 
     def _read(self, start: int, length: int) -> bytes | memoryview:
         try:
-            if not isinstance(self.content, Located):
+            if isinstance(self.content, Proven) or not isinstance(self.content, Located):
                 block: bytes | memoryview = self.content.read(start, length)
             else:
                 place = self.content.extent

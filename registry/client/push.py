@@ -103,7 +103,7 @@ class RemoteTarget:
         RemoteError if the registry does not take it.
         """
         where = f"{self.url}/{repository_name(repository)}@{descriptor.digest}"
-        outgoing = Outgoing(content, descriptor, where, by_system=self.url.startswith("http:"))
+        outgoing = Outgoing(content, descriptor, where)
         upload = Upload(self.transport, repository, descriptor, outgoing, self.habits, on_progress)
         with self._lock:
             begun = self._begun.pop((repository, descriptor.digest), None)

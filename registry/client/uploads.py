@@ -13,6 +13,7 @@ Attempts are counted while nothing moves. The digest is checked here as bytes pa
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -26,6 +27,10 @@ from registry.oci.descriptor import Descriptor
 
 CHUNK = 32 << 20
 LEAST_CHUNK = 1 << 20
+BUSY_SECONDS = 0.5
+SETTLING_TURNS = 10
+BUSY_TURNS = 3
+"""How often a registry may be busy with the rest of a broken request before its session is given up."""
 DONE = frozenset({200, 201, 204})
 TAKEN = frozenset({200, 201, 202, 204})
 LOST = frozenset({404, 410})
@@ -83,7 +88,7 @@ class Sent:
     sessions: int
     interruptions: int
     is_proven: bool
-    """Whether every byte was hashed here; else only the registry checked the whole."""
+    """Whether every byte was checked on this side; else only the registry checked the whole."""
 
 
 @dataclass
@@ -210,7 +215,8 @@ class Upload:
             raise Again(f"the upload session is unusable: {_words(reply)}", status=reply.status)
         else:
             self._step_over()
-            raise Again(f"another byte is expected next: {_words(reply)}", status=reply.status)
+            wait = BUSY_SECONDS * self.refusals
+            raise Again(f"another byte is expected next: {_words(reply)}", status=reply.status, wait=wait)
 
     def _close(self) -> None:
         """OCI dist-spec: end-6."""
@@ -231,8 +237,7 @@ class Upload:
         if self.location is None:
             self.is_unsure = False
             return
-        reply = self._ask("GET", self.location, {*TAKEN, *UNSUPPORTED, 400, 403, 410, 416})
-        reported = reported_offset(reply) if reply.status in TAKEN else None
+        reply, reported = self._settled(self.location)
         if self.is_whole and self.sent >= LEAST_CHUNK:
             self.habits.keeps_broken = bool(reported)
         if not reported or self.habits.chunked is False:
@@ -241,15 +246,29 @@ class Upload:
             return
         if reply.headers.get("Location"):
             self._moved(reply)
-        self.offset = min(reported, self.sent, self.descriptor.size)
+        before, self.offset = self.offset, min(reported, self.sent, self.descriptor.size)
+        if self.offset != before:
+            self.refusals = 0
         self.is_whole, self.is_unsure, self.is_resumed = False, False, True
 
+    def _settled(self, location: str) -> tuple[Reply, int | None]:
+        """Return what the registry has, once it says the same twice: what broke off may still be coming in there."""
+        before: int | None = -1
+        for _ in range(SETTLING_TURNS):
+            reply = self._ask("GET", location, {*TAKEN, *UNSUPPORTED, 400, 403, 410, 416})
+            reported = reported_offset(reply) if reply.status in TAKEN else None
+            if reported == before or reply.status not in TAKEN or (reported or 0) >= self.sent:
+                break
+            before = reported
+            time.sleep(min(BUSY_SECONDS, self.transport.limits.longest_pause))
+        return reply, reported
+
     def _step_over(self) -> None:
-        """After a 416: ask once more (what broke off may still be coming in), then believe ourselves, then begin."""
+        """After a 416: ask again (what broke off may still be coming in), then believe ourselves, then begin again."""
         self.refusals += 1
-        if self.refusals == 2 and self.offset < self.confirmed:  # noqa: PLR2004
+        if self.refusals > 1 and self.offset < self.confirmed:
             self.offset, self.is_unsure = self.confirmed, False
-        elif self.refusals > 1:
+        elif self.refusals > BUSY_TURNS:
             self._cancel()
 
     def _transfer(

@@ -1,6 +1,6 @@
 """Connections that carry gigabytes: HTTP/1.1 over urllib3's pools, with our own hands on the socket.
 
-* A body is sent from one buffer, or by the system itself out of an open file where there is no TLS between.
+* A body is sent out of the buffer in which it was hashed. `sendfile` would save nothing: the hash has to see the bytes.
 * A server that answers before it has the whole body is listened to at once.
 * What drips is cut off: headers have a deadline, bodies a least speed. There is no limit to how long a body may take.
 * A connection on plain HTTP ends on this machine, and none but the registry's own leads inward.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import http.client
 import io
 import ipaddress
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -22,22 +21,13 @@ from typing import Any, Protocol
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ProtocolError
-from urllib3.util import wait_for_read, wait_for_write
+from urllib3.util import wait_for_read
 
 BUFFER_BYTES = 64 << 10
 SEND_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A part of an open file, which the system sends from there."""
-
-    handle: int
-    offset: int
-    length: int
-
-
-Block = bytes | memoryview | Span
+Block = bytes | memoryview
 
 
 class Body(Protocol):
@@ -148,6 +138,8 @@ class _Hands:
     rules: Rules
     timeout: Any
     is_plain: bool
+    is_spoiled: bool = False
+    """Whether a request's body was not sent to its end: what is sent next would be taken for the rest of it."""
     was_answered: bool = False
     """Whether this connection brought an answer before: TLS 1.3 sends tickets unasked, but ahead of the first."""
 
@@ -157,37 +149,22 @@ class _Hands:
         return answer
 
     def send(self, data: Any) -> None:  # noqa: ANN401 - http.client's own signature
-        if not isinstance(data, memoryview | Span):
+        if not isinstance(data, memoryview):
             super().send(data)  # type: ignore[misc]
             return
         speed = _Speed(self.rules)
         self.sock.settimeout(self.rules.stall_seconds)
-        place, length = 0, data.length if isinstance(data, Span) else len(data)
-        while place < length:
+        self.is_spoiled = True
+        while data:
             if (self.is_plain or self.was_answered) and wait_for_read(self.sock, 0):
                 raise BrokenPipeError("the server answers before it has everything")
-            count = min(length - place, SEND_BYTES)
-            self.rules.take(count)
+            part = data[:SEND_BYTES]
+            self.rules.take(len(part))
             began = time.monotonic()
-            sent = self._move(data, place, count)
+            sent = self.sock.send(part)
             speed.moved_in(time.monotonic() - began, sent)
-            place += sent
-
-    def _move(self, data: memoryview | Span, place: int, count: int) -> int:
-        if isinstance(data, memoryview):
-            return self.sock.send(data[place : place + count])
-        if not self.is_plain:
-            return self.sock.send(os.pread(data.handle, count, data.offset + place))
-        while True:
-            try:
-                sent = os.sendfile(self.sock.fileno(), data.handle, data.offset + place, count)
-            except BlockingIOError:  # a socket with a time limit does not block in the kernel
-                if not wait_for_write(self.sock, self.rules.stall_seconds):
-                    raise StalledError("the server takes nothing") from None
-                continue
-            if not sent:
-                raise ProtocolError("a file became shorter while it was sent")
-            return sent
+            data = data[sent:]
+        self.is_spoiled = False
 
 
 class _Plain(_Hands, HTTPConnection):
@@ -199,7 +176,7 @@ class _Plain(_Hands, HTTPConnection):
         self.response_class = partial(_Received, rules=rules)  # type: ignore[assignment]
 
     def connect(self) -> None:
-        self.was_answered = False
+        self.was_answered = self.is_spoiled = False
         super().connect()
         if not _peer(self.sock).is_loopback:
             self.close()
@@ -215,7 +192,7 @@ class _Tls(_Hands, HTTPSConnection):
         self.response_class = partial(_Received, rules=rules)  # type: ignore[assignment]
 
     def _new_conn(self) -> socket.socket:
-        self.was_answered = False
+        self.was_answered = self.is_spoiled = False
         sock = super()._new_conn()
         peer, home = _peer(sock), self.rules.home
         if home and self.host != home and not self.proxy and (peer.is_link_local or peer.is_loopback):
@@ -224,11 +201,20 @@ class _Tls(_Hands, HTTPSConnection):
         return sock
 
 
-class _PlainPool(urllib3.HTTPConnectionPool):
+class _Sorting:
+    """A pool that takes no spoiled connection back."""
+
+    def _put_conn(self, conn: Any) -> None:  # noqa: ANN401 - urllib3's own signature
+        if conn is not None and conn.is_spoiled:
+            conn.close()
+        super()._put_conn(conn)  # type: ignore[misc]
+
+
+class _PlainPool(_Sorting, urllib3.HTTPConnectionPool):
     ConnectionCls = _Plain
 
 
-class _TlsPool(urllib3.HTTPSConnectionPool):
+class _TlsPool(_Sorting, urllib3.HTTPSConnectionPool):
     ConnectionCls = _Tls
 
 

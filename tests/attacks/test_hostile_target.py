@@ -439,6 +439,29 @@ def test_an_answer_before_the_end_of_the_body_is_heard() -> None:
     assert len(content.reads) < 40
 
 
+def test_a_connection_whose_body_was_cut_short_by_an_answer_is_not_used_again() -> None:
+    """The next request would be taken for the rest of the body, and wait for ever."""
+    registry = MemoryRegistry()
+
+    def answer(request: Request) -> None:
+        if request.command == "PUT" and request.left > MIB:
+            request.body(100_000)
+            fault(request, 416, "BLOB_UPLOAD_INVALID")
+            request.body()  # a patient server, which keeps the connection
+        else:
+            registry(request)
+
+    big = bytes(64 * MIB)
+    with ScriptedServer(None, answer) as server:
+        transport = Transport(server.url, limits=QUICK)
+        with pytest.raises(RemoteError, match="refuses the blob"):
+            RemoteTarget(transport).put_blob(NAME, descriptor(big, OCI_LAYER), InMemory(big))
+        began = time.monotonic()
+        assert not RemoteTarget(transport).has_blob(NAME, LAYER)
+        assert time.monotonic() - began < 1
+        transport.close()
+
+
 def test_a_target_that_stops_taking_bytes_is_given_up(serve: Serve) -> None:
     class Deaf(MemoryRegistry):
         def put_uploads(self, request: Request, _name: str, _identity: str, _query: dict[str, str]) -> None:

@@ -92,7 +92,7 @@ def test_a_blob_goes_in_chunks_where_the_target_is_known_to_want_that(target: Re
     assert kept(store, NAME, LAYER.digest) == BLOB
 
 
-def test_a_blob_out_of_a_file_is_sent_by_the_system(target: RemoteTarget, store: Store) -> None:
+def test_a_blob_out_of_a_file_is_sent(target: RemoteTarget, store: Store) -> None:
     store.put_blob("here", LAYER.digest, [BLOB])
     content = store.blob("here", LAYER.digest)
     assert content is not None
@@ -123,6 +123,18 @@ def test_content_of_other_bytes_is_refused_here_and_never_there(target: RemoteTa
         with pytest.raises(MediaError):
             target.put_blob(NAME, LAYER, InMemory(BLOB[:-1]))
     assert not target.has_blob(NAME, LAYER)
+
+
+def test_what_a_source_proves_is_not_hashed_again_and_the_target_still_refuses_other_bytes(
+    target: RemoteTarget,
+) -> None:
+    class Proven(InMemory):
+        proven_by = "a test"
+
+    assert target.put_blob(NAME, LAYER, Proven(BLOB)).is_proven
+    with pytest.raises(RemoteError, match="refuses the blob"):
+        target.put_blob("team/other", LAYER, Proven(BLOB[:-1] + b"!"))
+    assert not target.has_blob("team/other", LAYER)
 
 
 def test_a_blob_of_another_repository_is_mounted_and_costs_no_byte(target: RemoteTarget) -> None:
