@@ -56,6 +56,11 @@ def through(line: Line, data: bytes) -> bytes:
     return b"".join(parts)
 
 
+def send_for_ever(connection: socket.socket) -> None:
+    while True:
+        connection.sendall(bytes(MIB // 4))
+
+
 def test_bytes_arrive_as_they_were_and_are_counted(echo: int) -> None:
     data = hashlib.shake_256(b"line").digest(5 * MIB + 3)
     with Line(echo) as line:
@@ -90,9 +95,8 @@ def test_the_rate_holds_for_each_connection(echo: int) -> None:
 
 def test_a_cut_breaks_the_connection_that_carries_the_byte(echo: int) -> None:
     with Line(echo, [MIB]) as line:
-        with to(line) as connection, pytest.raises(OSError, match="reset|Broken pipe"):
-            while True:
-                connection.sendall(bytes(MIB // 4))
+        with to(line) as connection, pytest.raises(ConnectionError):
+            send_for_ever(connection)
         assert (line.up, line.broken) == (MIB, 1)
         assert through(line, b"after") == b"after"
 
@@ -101,10 +105,9 @@ def test_a_cut_downwards_gives_what_came_before(echo: int) -> None:
     with Line(echo, [1000], downwards=True) as line, to(line) as connection:
         connection.sendall(bytes(5000))
         got = 0
-        with pytest.raises(OSError, match="reset"):
+        with contextlib.suppress(ConnectionResetError):
             while block := connection.recv(MIB):
                 got += len(block)
-            raise ConnectionResetError("reset")  # a plain end is one too
     assert got <= 1000
     assert line.down == 1000
 
