@@ -26,6 +26,7 @@ class RegistryTarget:
     """Takes content over the distribution API."""
 
     known: ContentSource | None = None
+    refusals = (OSError,)
 
     def __init__(self, remote: RemoteTarget, *, finds_mounts: bool = False) -> None:
         self._remote = remote
