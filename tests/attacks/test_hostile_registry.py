@@ -14,6 +14,7 @@ from registry.client.remote import RemoteRegistry
 from registry.client.transport import Limits
 from registry.errors import DryportError, RemoteError, UsageError
 from registry.mirror.copy import copy
+from registry.mirror.target import StoreTarget
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
 from registry.oci.manifest import OCI_LAYER, OCI_MANIFEST, artifact
@@ -89,11 +90,11 @@ def references(error: DryportError) -> set[str]:
 
 def test_an_honest_registry_is_copied_whole_and_not_again(serve: Serve, authority: Authority, store: Store) -> None:
     server = serve(honest)
-    report = copy(remote(server, authority), store, Silent())
+    report = copy(remote(server, authority), StoreTarget(store), Silent())
     assert (report.blobs_copied, report.bytes_copied) == (2, len(BLOB) + 2)
     assert store.resolve(NAME, "1.0").digest == Digest.of(MANIFEST)
     before = len([path for path, _ in server.seen if "/blobs/" in path])
-    assert copy(remote(server, authority), store, Silent()).bytes_copied == 0
+    assert copy(remote(server, authority), StoreTarget(store), Silent()).bytes_copied == 0
     assert len([path for path, _ in server.seen if "/blobs/" in path]) == before == 2
 
 
@@ -101,13 +102,13 @@ def test_a_blob_of_other_bytes_is_never_shown(serve: Serve, authority: Authority
     false = BLOB[:-1] + b"!"
     server = serve(lambda r: honest(r, instead={str(LAYER.digest): lambda r: r.reply(200, false)}))
     with pytest.raises(RemoteError) as caught:
-        copy(remote(server, authority), store, Silent())
+        copy(remote(server, authority), StoreTarget(store), Silent())
     assert references(caught.value) == {"content-differs"}
     assert not store.has_blob(NAME, LAYER.digest)
     assert store.tags(NAME) == []
     # the server is mended: the same call goes on, with the one blob that is missing
     server.answer = honest
-    assert copy(remote(server, authority), store, Silent()).bytes_copied == len(BLOB)
+    assert copy(remote(server, authority), StoreTarget(store), Silent()).bytes_copied == len(BLOB)
 
 
 def test_a_manifest_of_other_bytes_is_refused_by_tag_and_by_digest(
@@ -120,7 +121,7 @@ def test_a_manifest_of_other_bytes_is_refused_by_tag_and_by_digest(
 
     server = serve(lambda r: honest(r, instead={"/manifests/1.0": lie, str(Digest.of(MANIFEST)): lie}))
     with pytest.raises(RemoteError) as caught:
-        copy(remote(server, authority), store, Silent())
+        copy(remote(server, authority), StoreTarget(store), Silent())
     assert caught.value.reference == "content-differs"
     with pytest.raises(RemoteError):
         remote(server, authority).manifest(NAME, Digest.of(MANIFEST))
@@ -135,7 +136,7 @@ def test_a_body_shorter_than_announced_is_resumed_inside_and_then_given_up(
         lambda r: honest(r, instead={str(LAYER.digest): lambda r: r.reply(200, BLOB[:half], length=len(BLOB))})
     )
     with pytest.raises(RemoteError) as caught:
-        copy(remote(server, authority), store, Silent())
+        copy(remote(server, authority), StoreTarget(store), Silent())
     assert references(caught.value) == {"blob-broken-off"}
     ranges = [headers.get("range") for path, headers in server.seen if path.endswith(str(LAYER.digest))]
     assert ranges[:2] == [None, f"bytes={half}-"]
@@ -156,7 +157,7 @@ def test_a_line_that_breaks_again_and_again_costs_no_byte_twice(
         request.reply(206 if start else 200, part, length=len(BLOB) - start, **extra)
 
     server = serve(lambda r: honest(r, instead={str(LAYER.digest): drop}))
-    assert copy(remote(server, authority), store, Silent()).bytes_copied == len(BLOB) + 2
+    assert copy(remote(server, authority), StoreTarget(store), Silent()).bytes_copied == len(BLOB) + 2
     assert sum(sent) == len(BLOB)
 
 
@@ -167,7 +168,7 @@ def test_a_range_answered_with_the_whole_is_skipped_over(serve: Serve, authority
         request.reply(200, BLOB if next(asked) else BLOB[:2_000_000], length=len(BLOB))
 
     server = serve(lambda r: honest(r, instead={str(LAYER.digest): ignore}))
-    copy(remote(server, authority), store, Silent())
+    copy(remote(server, authority), StoreTarget(store), Silent())
     assert store.has_blob(NAME, LAYER.digest)
 
 
@@ -180,14 +181,14 @@ def test_a_range_answered_with_another_range_is_refused(serve: Serve, authority:
 
     server = serve(lambda r: honest(r, instead={str(LAYER.digest): shifted}))
     with pytest.raises(RemoteError) as caught:
-        copy(remote(server, authority), store, Silent())
+        copy(remote(server, authority), StoreTarget(store), Silent())
     assert references(caught.value) == {"registry-answer"}
 
 
 def test_a_blob_of_another_size_is_refused_before_it_is_read(serve: Serve, authority: Authority, store: Store) -> None:
     server = serve(lambda r: honest(r, instead={str(LAYER.digest): lambda r: r.reply(200, BLOB + b"more")}))
     with pytest.raises(RemoteError) as caught:
-        copy(remote(server, authority), store, Silent())
+        copy(remote(server, authority), StoreTarget(store), Silent())
     assert references(caught.value) == {"size-differs"}
 
 
@@ -195,7 +196,7 @@ def test_a_blob_of_another_size_is_refused_before_it_is_read(serve: Serve, autho
 def test_an_endless_body_is_bounded(serve: Serve, authority: Authority, store: Store, path: str) -> None:
     server = serve(lambda r: honest(r, instead={path: lambda r: r.endless(b" " * 65_536)}))
     with pytest.raises(RemoteError) as caught:
-        copy(remote(server, authority), store, Silent())
+        copy(remote(server, authority), StoreTarget(store), Silent())
     assert references(caught.value) <= {"registry-answer-large", "registry-answer"}
     assert server.endless_bytes < 20 << 20
 
@@ -260,7 +261,7 @@ def test_a_redirect_to_another_server_carries_no_credentials(serve: Serve, autho
             honest(request)
 
     server = serve(origin)
-    copy(remote(server, authority, user="pull"), store, Silent())
+    copy(remote(server, authority, user="pull"), StoreTarget(store), Silent())
     assert store.has_blob(NAME, LAYER.digest)
     assert BASIC in server.authorizations()
     assert list(elsewhere.authorizations()) == [None]
@@ -412,5 +413,5 @@ def test_a_repository_of_endless_depth_ends(serve: Serve, authority: Authority, 
             honest(request)
 
     with pytest.raises(RemoteError) as caught:
-        copy(remote(serve(answer), authority), store, Silent())
+        copy(remote(serve(answer), authority), StoreTarget(store), Silent())
     assert caught.value.reference == "repository-large"

@@ -10,6 +10,7 @@ import pytest
 
 from registry.client.remote import RemoteRegistry
 from registry.mirror.copy import copy
+from registry.mirror.target import StoreTarget
 from registry.progress import Silent
 from registry.server.serve import Running
 from registry.server.settings import Settings
@@ -53,7 +54,7 @@ class TestCopiedStore(ContentSourceContract):
     @pytest.fixture
     def source(self, tmp_path: Path) -> Iterator[Store]:
         with Store.open(tmp_path / "origin") as origin, Store.open(tmp_path / "copy") as store:
-            copy(fill(origin), store, Silent())
+            copy(fill(origin), StoreTarget(store), Silent())
             yield store
 
 
@@ -63,5 +64,5 @@ class TestStoreCopiedOverHttps(ContentSourceContract):
     @pytest.fixture
     def source(self, tmp_path: Path) -> Iterator[Store]:
         with served(tmp_path) as remote, Store.open(tmp_path / "copy") as store:
-            copy(remote, store, Silent())
+            copy(remote, StoreTarget(store), Silent())
             yield store

@@ -22,6 +22,7 @@ from bundles.verify import Verified, verify
 from registry.content import Extent, Located
 from registry.errors import MediaError, SiteError
 from registry.mirror.copy import copy
+from registry.mirror.target import StoreTarget
 from registry.oci.digest import Digest
 from registry.progress import Silent
 from registry.store import durable
@@ -122,7 +123,7 @@ def test_large_blobs_share_their_blocks_and_only_tails_and_small_ones_are_copied
     sharing: Sharing, verified: Verified, store: Store
 ) -> None:
     progress = Counted()
-    report = copy(verified.content(), store, progress)
+    report = copy(verified.content(), StoreTarget(store), progress)
     assert sorted(length for _, length in sharing.asked) == whole_blocks(verified)
     assert whole_blocks(verified)[-2:] == [8 << 20, 9 << 20]
     assert report.bytes_shared == sum(whole_blocks(verified))
@@ -137,14 +138,14 @@ def test_where_the_file_system_refuses_all_is_copied(
     sharing: Sharing, verified: Verified, store: Store, refusal: int
 ) -> None:
     sharing.refusal = refusal
-    report = copy(verified.content(), store, Silent())
+    report = copy(verified.content(), StoreTarget(store), Silent())
     assert report.bytes_shared == 0
     assert report.bytes_copied > 17 << 20
     assert held(store) == BASE
 
 
 def test_the_file_system_of_this_machine_gives_the_same_content(verified: Verified, store: Store) -> None:
-    report = copy(verified.content(), store, Silent())
+    report = copy(verified.content(), StoreTarget(store), Silent())
     assert report.bytes_copied + report.bytes_shared > 17 << 20
     assert held(store) == BASE
 
@@ -155,7 +156,7 @@ def test_a_damaged_bundle_is_refused_with_the_place_of_the_damage_and_nothing_of
 ) -> None:
     damage(verified, at)
     with pytest.raises(MediaError) as caught:
-        copy(verified.content(), store, Silent())
+        copy(verified.content(), StoreTarget(store), Silent())
     (finding,) = caught.value.findings
     assert finding.reference == "blob-damaged"
     assert Digest.of(BASE).hex in finding.where
@@ -171,7 +172,7 @@ def test_blocks_that_were_wrong_when_they_were_taken_are_read_again_and_never_st
 ) -> None:
     sharing.after = lambda target: flip(target, 5 << 20)
     progress = Counted()
-    report = copy(verified.content(), store, progress)
+    report = copy(verified.content(), StoreTarget(store), progress)
     assert report.bytes_shared < BLOCK * 8, "what was shared of the large ones was thrown away"
     assert held(store) == BASE
     assert progress.done["copying blobs"] == progress.done["copying blobs of"]
@@ -181,7 +182,7 @@ def test_a_medium_that_changes_after_its_blocks_were_taken_changes_nothing_here(
     sharing: Sharing, verified: Verified, store: Store
 ) -> None:
     sharing.after = lambda _: damage(verified, 5 << 20)
-    report = copy(verified.content(), store, Silent())
+    report = copy(verified.content(), StoreTarget(store), Silent())
     assert report.bytes_shared == sum(whole_blocks(verified))
     assert held(store) == BASE
 
@@ -200,7 +201,7 @@ def test_shared_blocks_that_the_disk_cannot_read_are_the_mediums_fault(
 
     monkeypatch.setattr(os, "pread", pread)
     with pytest.raises(MediaError) as caught:
-        copy(verified.content(), store, Silent())
+        copy(verified.content(), StoreTarget(store), Silent())
     assert [finding.reference for finding in caught.value.findings] == ["medium-unreadable"]
     assert held(store) is None
 
@@ -208,7 +209,7 @@ def test_shared_blocks_that_the_disk_cannot_read_are_the_mediums_fault(
 def test_a_bundle_that_was_cut_short_is_refused(sharing: Sharing, verified: Verified, store: Store) -> None:
     os.truncate(verified.archive.medium.path, verified.archive.members[blob_name(Digest.of(BASE))].offset + (1 << 20))
     with pytest.raises(MediaError) as caught:
-        copy(verified.content(), store, Silent())
+        copy(verified.content(), StoreTarget(store), Silent())
     assert {finding.reference for finding in caught.value.findings} == {"bundle-truncated"}
     assert sharing.asked
     assert held(store) is None
@@ -268,7 +269,7 @@ def test_between_stores_whole_files_are_shared_to_their_last_byte(
 
 
 def test_a_scrub_mends_from_a_bundle_by_sharing(sharing: Sharing, verified: Verified, store: Store) -> None:
-    copy(verified.content(), store, Silent())
+    copy(verified.content(), StoreTarget(store), Silent())
     sharing.asked.clear()
     with store.files.path(Digest.of(BASE)).open("r+b") as file:
         flip(file.fileno(), 77)
@@ -291,23 +292,23 @@ def test_too_little_space_for_a_copy_is_told_before_a_byte_moves(
     sharing.refusal = errno.EOPNOTSUPP
     free(monkeypatch, store, 17 << 20)
     with pytest.raises(SiteError) as caught:
-        copy(verified.content(), store, Silent())
+        copy(verified.content(), StoreTarget(store), Silent())
     assert caught.value.reference == "space-short"
     assert 17 << 20 < int(caught.value.expected.split()[0]) < (17 << 20) + 20 * BLOCK
     assert list(store.files.incoming.iterdir()) == []
     assert list((store.files.blobs / "sha256").iterdir()) == []
     free(monkeypatch, store, 18 << 20)
-    assert copy(verified.content(), store, Silent()).bytes_shared == 0
+    assert copy(verified.content(), StoreTarget(store), Silent()).bytes_shared == 0
 
 
 def test_what_the_store_is_seen_to_share_needs_no_space(
     sharing: Sharing, verified: Verified, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free(monkeypatch, store, 20 * BLOCK)
-    assert copy(verified.content(), store, Silent()).bytes_shared == sum(whole_blocks(verified))
+    assert copy(verified.content(), StoreTarget(store), Silent()).bytes_shared == sum(whole_blocks(verified))
     assert len(sharing.asked) == 2 * len(whole_blocks(verified)), "each is tried, then taken"
     free(monkeypatch, store, 0)
-    assert copy(verified.content(), store, Silent()).copied == 0
+    assert copy(verified.content(), StoreTarget(store), Silent()).copied == 0
 
 
 def test_sharing_one_block_does_not_make_room_for_the_small_ones(
@@ -315,7 +316,7 @@ def test_sharing_one_block_does_not_make_room_for_the_small_ones(
 ) -> None:
     free(monkeypatch, store, BLOCK)
     with pytest.raises(SiteError) as caught:
-        copy(verified.content(), store, Silent())
+        copy(verified.content(), StoreTarget(store), Silent())
     assert caught.value.reference == "space-short"
     assert int(caught.value.expected.split()[0]) <= 20 * BLOCK
     assert [length for _, length in sharing.asked] == [BLOCK] * len(whole_blocks(verified))
@@ -326,4 +327,4 @@ def test_a_disk_that_does_not_say_its_size_is_tried(
 ) -> None:
     real = os.statvfs(store.folder)
     monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((*real[:2], 0, 0, 0, *real[5:])))
-    assert copy(verified.content(), store, Silent()).blobs_copied
+    assert copy(verified.content(), StoreTarget(store), Silent()).blobs_copied
