@@ -13,6 +13,7 @@ import io
 import ipaddress
 import os
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -232,10 +233,14 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _Tls
 
 
-def with_rules(pools: urllib3.PoolManager, rules: Rules) -> urllib3.PoolManager:
-    """Make connections of these pools keep the rules."""
+def with_rules(
+    pools: urllib3.PoolManager, rules: Rules, context: Callable[[], ssl.SSLContext]
+) -> urllib3.PoolManager:
+    """Make connections of these pools keep the rules; `context` is asked when the first goes over TLS."""
 
     def pool(kind: type[urllib3.HTTPConnectionPool], *args: Any, **more: Any) -> urllib3.HTTPConnectionPool:  # noqa: ANN401
+        if kind is _TlsPool:
+            more["ssl_context"] = context()
         made = kind(*args, **more)
         made.conn_kw["rules"] = rules
         return made
