@@ -116,10 +116,13 @@ def _selection(only: Sequence[str], platforms: Sequence[str], place: Place, *, r
 
 def _place(source: Place, target: Place, mapping: Path | None) -> Callable[[str], str]:
     """Return where a repository of the source lies at the target."""
-    from registry.mirror import declared  # noqa: PLC0415 - as above
-    from registry.oci.reference import Reference  # noqa: PLC0415
+    from registry.oci.reference import Reference  # noqa: PLC0415 - as above
 
-    ruled = declared.read(mapping) if mapping else None
+    ruled = None
+    if mapping:
+        from registry.mirror import declared  # noqa: PLC0415 - most copies need no YAML
+
+        ruled = declared.read(mapping)
 
     def place(repository: str) -> str:
         inside = source.inside(repository) or repository

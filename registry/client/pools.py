@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from functools import cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,11 +19,13 @@ from registry.errors import SiteError
 def pools_for(home: str, access: Access, rules: Rules, *, connections: int) -> urllib3.PoolManager:
     """Return the pools in which a registry on `home` is reached. Raises SiteError for certificates that are none."""
     host = urlsplit(home).hostname or ""
+    context = cache(partial(_context, access))  # reading the system's authorities takes as long as all other beginnings
+    if home.startswith("https:") or access.ca or access.certificate:
+        context()
     settings: dict[str, Any] = {
         "num_pools": 8,
         "maxsize": connections,
         "block": False,
-        "ssl_context": _context(access),
         "headers": {"User-Agent": "dryport", "Accept-Encoding": "identity"},
         "retries": False,
     }
@@ -30,8 +33,8 @@ def pools_for(home: str, access: Access, rules: Rules, *, connections: int) -> u
     if proxy and proxy.serves(host) and not is_loopback(host):
         login = proxy.login()
         told = urllib3.make_headers(proxy_basic_auth=f"{login.user}:{login.secret}") if login else None
-        return with_rules(urllib3.ProxyManager(proxy.url, proxy_headers=told, **settings), rules)
-    return with_rules(urllib3.PoolManager(**settings), rules)
+        return with_rules(urllib3.ProxyManager(proxy.url, proxy_headers=told, **settings), rules, context)
+    return with_rules(urllib3.PoolManager(**settings), rules, context)
 
 
 def _context(access: Access) -> ssl.SSLContext:

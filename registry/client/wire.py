@@ -12,6 +12,7 @@ import http.client
 import io
 import ipaddress
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -218,10 +219,14 @@ class _TlsPool(_Sorting, urllib3.HTTPSConnectionPool):
     ConnectionCls = _Tls
 
 
-def with_rules(pools: urllib3.PoolManager, rules: Rules) -> urllib3.PoolManager:
-    """Make connections of these pools keep the rules."""
+def with_rules(
+    pools: urllib3.PoolManager, rules: Rules, context: Callable[[], ssl.SSLContext]
+) -> urllib3.PoolManager:
+    """Make connections of these pools keep the rules; `context` is asked when the first goes over TLS."""
 
     def pool(kind: type[urllib3.HTTPConnectionPool], *args: Any, **more: Any) -> urllib3.HTTPConnectionPool:  # noqa: ANN401
+        if kind is _TlsPool:
+            more["ssl_context"] = context()
         made = kind(*args, **more)
         made.conn_kw["rules"] = rules
         return made

@@ -20,8 +20,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from sqlalchemy.exc import OperationalError
-
 from registry.client.remote import RemoteRegistry
 from registry.content import ContentSource
 from registry.errors import DryportError, MediaError, RemoteError, SiteError
@@ -369,11 +367,11 @@ def _told(target: Target) -> Iterator[None]:
     """Tell what a target's disk refuses as the site's fault."""
     try:
         yield
-    except (OSError, OperationalError) as error:  # the latter is an index on a full disk
+    except target.refusals as error:
         raise SiteError(
             "store-not-writable",
             "the target cannot take it",
             where=str(target),
-            seen=str(error.orig if isinstance(error, OperationalError) else error),
+            seen=str(getattr(error, "orig", error)),
             hint="make room or mend the disk; then the same command again goes on",
         ) from error

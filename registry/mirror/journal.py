@@ -1,8 +1,8 @@
 """What a killed copy goes on from: uploads under way at a registry, each by repository and digest.
 
-Whether something arrived, the target itself is asked; so there is nothing here that could be wrong about it. A row is
-durable before its upload's first byte leaves. Two copies with one journal exclude each other. What is left when a copy
-is complete is removed with the file.
+Whether something arrived, the target itself is asked; so there is nothing here that could be wrong about it. A row
+outlives the process before its upload's first byte leaves, and a power cut once so much hangs on it that this is worth
+a sync. Two copies with one journal exclude each other. What is left when a copy is complete is removed with the file.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from registry.errors import SiteError
 from registry.oci.digest import Digest
 from registry.store import durable
 
+SYNC_BYTES = 16 << 20
+"""What may be sent again after a power cut; syncs for less would cost more time than that takes."""
 _TABLE = """CREATE TABLE IF NOT EXISTS uploads
     (repository TEXT, digest TEXT, location TEXT NOT NULL, offset INTEGER NOT NULL, PRIMARY KEY (repository, digest))"""
 
@@ -34,12 +36,16 @@ class Kept:
     repository: str
     digest: Digest
     session: Resumable | None
+    is_synced: bool = False
 
     def keep(self, session: Resumable | None) -> None:
-        """Remember where the upload goes on; what is only further along the same way is not worth a sync."""
+        """Remember where the upload goes on; what is only further along the same way is not written."""
         before, self.session = self.session, session
-        if session is None or before is None or session.location != before.location:
-            self.journal.put(self.repository, self.digest, session)
+        is_worth_it = session is not None and session.offset >= SYNC_BYTES
+        is_new = before is None or session is None or session.location != before.location
+        if is_new or (is_worth_it and not self.is_synced):
+            self.journal.put(self.repository, self.digest, session, is_synced=is_worth_it)
+            self.is_synced = is_worth_it
 
 
 class Journal:
@@ -54,7 +60,6 @@ class Journal:
             self._guard = _exclusive(path)
         self._rows = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
         self._rows.execute("PRAGMA journal_mode=WAL").close()
-        self._rows.execute("PRAGMA synchronous=FULL").close()
         self._rows.execute(_TABLE).close()
 
     @classmethod
@@ -80,10 +85,11 @@ class Journal:
         if kept.session:
             kept.keep(None)
 
-    def put(self, repository: str, digest: Digest, session: Resumable | None) -> None:
-        """Write or remove a row, durably."""
+    def put(self, repository: str, digest: Digest, session: Resumable | None, *, is_synced: bool = True) -> None:
+        """Write or remove a row; when this returns it outlives the process, and synced a power cut too."""
         row = (repository, str(digest))
         with self._lock:
+            self._rows.execute(f"PRAGMA synchronous={'FULL' if is_synced else 'NORMAL'}")
             if session is None:
                 self._rows.execute("DELETE FROM uploads WHERE repository = ? AND digest = ?", row)
             else:

@@ -128,6 +128,8 @@ class Layout:
 class LayoutTarget:
     """A layout that is filled; one process at a time (implements registry.mirror.target.Target)."""
 
+    refusals = (OSError,)
+
     def __init__(self, folder: Path) -> None:
         durable.make_folder(folder)
         self.folder = folder

@@ -28,6 +28,7 @@ class RegistryTarget:
     """Takes content over the distribution API."""
 
     known: ContentSource | None = None
+    refusals = (OSError,)
 
     def __init__(self, remote: RemoteTarget) -> None:
         self._remote = remote

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from registry.content import Content, Located
 from registry.errors import SiteError
 from registry.store.durable import SHARED_BLOCK
-from registry.store.store import Store
+
+if TYPE_CHECKING:
+    from registry.store.store import Store
 
 
 def check_space(store: Store, sizes: Iterable[int], contents: Iterable[Content | None]) -> None:

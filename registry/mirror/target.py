@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from registry.client.uploads import Resumable
 from registry.content import Content, ContentSource
@@ -18,7 +18,9 @@ from registry.mirror.space import check_space
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
 from registry.oci.manifest import Manifest
-from registry.store.store import Store
+
+if TYPE_CHECKING:
+    from registry.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,11 @@ class Passage:
 
 class Target(Protocol):
     """Takes content under repositories and tags."""
+
+    @property
+    def refusals(self) -> tuple[type[Exception], ...]:
+        """What it raises where its disk takes nothing, or no more."""
+        ...
 
     @property
     def known(self) -> ContentSource | None:
@@ -97,6 +104,13 @@ class StoreTarget:
 
     def __str__(self) -> str:
         return str(self._store.folder)
+
+    @property
+    def refusals(self) -> tuple[type[Exception], ...]:
+        """What a disk raises, and an index on it."""
+        from sqlalchemy.exc import OperationalError  # noqa: PLC0415 - came with the store; others need not wait for it
+
+        return OSError, OperationalError
 
     def holds(self, repository: str, descriptor: Descriptor) -> bool:
         """Say whether the repository shows a blob, whole."""

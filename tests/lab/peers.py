@@ -46,6 +46,7 @@ PEERS = {
     "crane": Peer("github.com/google/go-containerregistry", "v0.20.6", "cmd/crane"),
     "oras": Peer("oras.land/oras", "v1.3.3", "cmd/oras"),
     "regctl": Peer("github.com/regclient/regclient", "v0.11.7", "cmd/regctl"),
+    "imgpkg": Peer("carvel.dev/imgpkg", "v0.46.1", "cmd/imgpkg"),
     "helm": Peer("helm.sh/helm/v3", "v3.19.0", "cmd/helm"),
     "wharfie": Peer("github.com/rancher/wharfie", "v0.7.1", ""),  # reads registries.yaml for RKE2, and pulls by it
     "containerd2": Peer("github.com/containerd/containerd/v2", "v2.4.2", "cmd/containerd"),
