@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import bcrypt
@@ -22,14 +23,17 @@ from registry.server.accounts import ROBOTS
 from registry.server.audit import LINE_BYTES, entries, verify
 from registry.server.limits import Limits, Rate, address_of
 from registry.server.robots import Robots, new_robot
+from registry.server.routes import ROUTES, Route
 from registry.server.serve import Running
 from registry.server.settings import Settings
 from registry.server.sources import Sources
+from registry.server.threads import Threads
 from registry.server.tokens import ACCESS_SECONDS, SKEW_SECONDS, Issuer, Kind
 from registry.server.users import Users, user_line
 from registry.store import durable, uploads
 from registry.store.store import Store
 from tests.contracts.conftest import ITERATIONS, Wire, code, write_users
+from tests.oci_samples import image
 
 BURST = 3
 
@@ -169,6 +173,31 @@ def test_nobody_holds_more_uploads_open_than_a_client_needs(site: Site, monkeypa
     assert site.wire.as_user("writer").ask("POST", begin).status == 202
     assert site.wire.ask("DELETE", begun[0].headers["Location"]).status == 204
     assert site.wire.push_blob("shared/app", b"there is room again")
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if "{name}" in route.path], ids=str)
+def test_what_may_not_be_seen_costs_what_is_not_there_costs(
+    site: Site, route: Route, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = site.wire.push_image("hidden/there", image(), "1.0")
+    asked: list[str] = []
+    keep = Threads.keep
+
+    def noted(self: Threads, call: Any, *arguments: object) -> Any:  # noqa: ANN401 - as it is
+        asked.append(getattr(call, "__qualname__", str(getattr(call, "func", call))))
+        return keep(self, call, *arguments)
+
+    monkeypatch.setattr(Threads, "keep", noted)
+    seen = []
+    for name in ("hidden/there", "hidden/none"):
+        path = route.path.replace("{name}", name).replace("{reference}", "1.0").replace("{digest}", str(digest))
+        answer = site.wire.as_user("reader").ask(route.method, path.replace("{id}", "0" * 32), b"{}")
+        time.sleep(0.05)  # the line of audit follows
+        headers = {key: value for key, value in answer.headers.items() if key.lower() != "date"}
+        seen.append((answer.status, answer.data, headers, sorted(asked)))
+        asked.clear()
+    assert seen[0] == seen[1]
+    assert seen[0][0] == 403
 
 
 ODD = [
