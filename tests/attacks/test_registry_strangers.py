@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import logging
@@ -18,9 +19,11 @@ import bcrypt
 import pytest
 import urllib3
 
-from registry.server import passwords
-from registry.server.accounts import ROBOTS
+from registry.oci import strictjson
+from registry.server import auth, passwords
+from registry.server.accounts import ROBOTS, VOID
 from registry.server.audit import LINE_BYTES, entries, verify
+from registry.server.auth import Access
 from registry.server.limits import Limits, Rate, address_of
 from registry.server.robots import Robots, new_robot
 from registry.server.routes import ROUTES, Route
@@ -30,6 +33,7 @@ from registry.server.sources import Sources
 from registry.server.threads import Threads
 from registry.server.tokens import ACCESS_SECONDS, SKEW_SECONDS, Issuer, Kind
 from registry.server.users import Users, user_line
+from registry.server.wire import Refusal
 from registry.store import durable, uploads
 from registry.store.store import Store
 from tests.contracts.conftest import ITERATIONS, Wire, code, write_users
@@ -258,3 +262,35 @@ def test_no_secret_reaches_a_log(site: Site, caplog: pytest.LogCaptureFixture, m
     for hidden in (secret, given["token"], given["refresh_token"], cookie, "pw-reader", basic["Authorization"][6:]):
         assert hidden not in caplog.text
         assert hidden not in audit
+
+
+def test_guesses_do_not_queue_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "MOST_CHECKS", 5)
+    write_users(tmp_path / "users")
+
+    async def guess(access: Access, number: int) -> int:
+        try:
+            await access.login("admin", f"guess {number}", f"192.0.2.{number}")  # from many addresses
+        except Refusal as refused:
+            return refused.status
+        return 200
+
+    async def many() -> Counter[int]:
+        access = Access(tmp_path / "users", Threads())
+        found = Counter(await asyncio.gather(*(guess(access, number) for number in range(20))))
+        assert await access.login("admin", "pw-admin", "192.0.2.1")  # when they are through
+        return found
+
+    assert asyncio.run(many()) == {401: 5, 429: 15}
+
+
+def test_voided_tokens_end_sessions_at_the_pages_too(site: Site) -> None:
+    nobody = site.wire.as_user(None)
+    form = urlencode({"name": "reader", "password": "pw-reader"}).encode()
+    cookie = nobody.ask("POST", "/ui/login", form).headers["Set-Cookie"].partition(";")[0]
+    assert nobody.ask("GET", "/ui/", Cookie=cookie).status == 200
+    void = {"somebody": int(time.time()) + 1}
+    durable.replace(site.folder / "access" / VOID, strictjson.canonical(void))
+    assert nobody.ask("GET", "/ui/", Cookie=cookie).status == 200
+    durable.replace(site.folder / "access" / VOID, strictjson.canonical(void | {"reader": int(time.time()) + 1}))
+    assert nobody.ask("GET", "/ui/", Cookie=cookie).status == 303
