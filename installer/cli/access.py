@@ -142,7 +142,7 @@ def revoke(*, name: str, store: Path | None, access: Path | None, as_json: bool)
 @access_option
 @json_option
 def void(*, name: str, store: Path | None, access: Path | None, as_json: bool) -> None:
-    """End every token that NAME was given up to now. A user or robot who has the password gets new ones."""
+    """End every token and session that NAME was given up to now. Who has the password gets new ones."""
     from registry.oci import strictjson  # noqa: PLC0415 - as above
     from registry.server.accounts import VOID, read_void  # noqa: PLC0415
     from registry.store import durable  # noqa: PLC0415

@@ -88,6 +88,7 @@ class Application:
             await self._watch.done(sight, request, answer)
         except DisconnectedError:
             self._watch.over(sight, request, None)
+            await reply(request, _too_slow(), send, self._registry.threads)  # heard by nobody who went away
             return
         except Refusal as error:
             self._watch.refused(sight, request, error)
@@ -228,6 +229,13 @@ def _repository(found: Match) -> str:
         return repository_name(found.repository)
     except ValueError as error:
         raise Refusal("NAME_INVALID", "this is not a repository's name") from error
+
+
+def _too_slow() -> Answer:
+    """Return what is told whoever is still there; what else comes is not the next request."""
+    return Answer.of(
+        Refusal("UNSUPPORTED", "the body did not come in time", status=408, headers={"Connection": "close"})
+    )
 
 
 def _holds_back(request: Request) -> bool:

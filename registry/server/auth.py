@@ -34,6 +34,9 @@ from registry.server.wire import Refusal
 
 REMEMBER_SECONDS = 300.0
 _KEPT = 4096
+MOST_CHECKS = 256
+"""How many passwords may wait to be checked; who comes then is asked to come again."""
+_CHECK_SECONDS = 5.0
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="dryport", charset="UTF-8"'}
 EVERYTHING = ("pull", "create", "push", "delete")
 _MEANT = {"pull": ("pull",), "push": ("create", "push"), "delete": ("delete",), "*": EVERYTHING}
@@ -156,7 +159,10 @@ class Access:
         account = found or self._accounts.nobody(name)
         # With the name as it was given: two names of nobody must not be quicker together than two of somebody.
         mark = hmac.digest(self._key, f"{name}\0{account.mark}\0{password}".encode(), hashlib.sha256)
-        pays = origin if mark not in self._running else ""  # many at once with one password are one try
+        is_new = mark not in self._running
+        if is_new and len(self._running) >= MOST_CHECKS:
+            raise too_many(_CHECK_SECONDS)
+        pays = origin if is_new else ""  # many at once with one password are one try
         if pays and (wait := self._failures.take(pays, time.monotonic())):  # given back if all is well
             raise too_many(wait)
         if self._accounts.is_robot(account):
@@ -178,6 +184,10 @@ class Access:
             if refused.tried and origin and (wait := self._failures.take(origin, time.monotonic())):
                 raise too_many(wait) from refused
             raise
+
+    def void_before(self, name: str) -> int:
+        """Return the second before which this one's tokens and sessions are void."""
+        return self._accounts.void_before(name)
 
     def known(self, name: str) -> User | None:
         """Return a user as the users file has it now; for a session that proved the password before."""

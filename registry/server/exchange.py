@@ -28,6 +28,8 @@ BATCH_BYTES = 1 << 20
 STORE_STEP = 1 << 20
 MOUNT_STEP = 4 << 20  # the signed chunk of a bundle: reading less would check the same chunk several times
 SILENCE_SECONDS = 120.0
+LEAST_RATE = 16 << 10
+"""Bytes a second; a body that is collected may take no longer."""
 _SMALL = 64 << 10  # what one read and one write do as well
 _MOST_QUERY = 64
 CERTIFICATE = "dryport.certificate"
@@ -141,16 +143,20 @@ class Request:
             await pending
 
     async def body(self, limit: int) -> bytes:
-        """Return the whole body. Raises Refusal (413) if it is larger than `limit`."""
+        """Return the whole body. Raises Refusal (413) if it is larger than `limit`, DisconnectedError."""
         if (self.length or 0) > limit:
             raise Refusal("SIZE_INVALID", f"at most {limit} bytes are taken", status=413)
         parts: list[bytes] = []
         size = 0
-        async for batch in self.batches():
-            size += sum(map(len, batch))
-            if size > limit:
-                raise Refusal("SIZE_INVALID", f"at most {limit} bytes are taken", status=413)
-            parts += batch
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS + limit / LEAST_RATE):
+                async for batch in self.batches():
+                    size += sum(map(len, batch))
+                    if size > limit:
+                        raise Refusal("SIZE_INVALID", f"at most {limit} bytes are taken", status=413)
+                    parts += batch
+        except TimeoutError as error:
+            raise DisconnectedError from error
         return b"".join(parts)
 
 

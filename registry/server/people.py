@@ -77,7 +77,7 @@ class People:
         is_page = request.path.startswith(PAGES)
         if is_page and "authorization" not in request.headers:
             value = cookie(request.headers.get("cookie", ""))
-            if value and (user := self._sessions.user(value, time.time(), access.account)):
+            if value and (user := self._sessions.user(value, time.time(), access.account, access.void_before)):
                 return access.granted(user)
         try:
             return await access.identify(request.headers, request.certificate, origin, tokens=False)

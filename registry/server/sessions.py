@@ -37,8 +37,14 @@ class Sessions:
         end = int(now) + SECONDS
         return f"{_spell(user.name.encode())}.{end}.{_spell(self._seal(user, end))}"
 
-    def user(self, value: str, now: float, find: Callable[[str], Account | None]) -> Account | None:
-        """Return whose session this is; None if it is over, or was never one."""
+    def user(
+        self,
+        value: str,
+        now: float,
+        find: Callable[[str], Account | None],
+        void_before: Callable[[str], int] = lambda _: 0,
+    ) -> Account | None:
+        """Return whose session this is; None if it is over or void, or was never one."""
         name, _, rest = value.partition(".")
         end, _, seal = rest.partition(".")
         if len(value) > _MOST_BYTES or not end.isascii() or not end.isdigit() or int(end) < now:
@@ -48,7 +54,9 @@ class Sessions:
             is_right = user is not None and hmac.compare_digest(_read(seal), self._seal(user, int(end)))
         except ValueError:
             return None
-        return user if is_right else None
+        if user is None or not is_right or int(end) - SECONDS < void_before(user.name):
+            return None
+        return user
 
     def _seal(self, user: Account, end: int) -> bytes:
         return hmac.digest(self._key, f"{user.name}\0{end}\0{user.mark}".encode(), hashlib.sha256)

@@ -17,7 +17,8 @@ import urllib3
 from registry.oci import strictjson
 from registry.oci.digest import Digest
 from registry.oci.manifest import OCI_INDEX
-from registry.server import patience, serve
+from registry.server import exchange, lane, patience, serve
+from registry.server.pages import login as forms
 from registry.server.serve import Running
 from registry.server.settings import Settings
 from registry.store.store import Store
@@ -34,7 +35,7 @@ def wire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     monkeypatch.setattr(patience, "SILENCE_SECONDS", 2.0)
     monkeypatch.setattr(patience, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(serve, "IDLE_SECONDS", 2)
-    settings = Settings(users=write_users(tmp_path / "users"))
+    settings = Settings(users=write_users(tmp_path / "users"), access=tmp_path / "access")
     with Store.open(tmp_path / "store") as store, Running(settings, store) as running:
         yield Wire(running.url)
 
@@ -313,3 +314,39 @@ def test_what_a_stranger_sends_writes_no_log(wire: Wire, caplog: pytest.LogCaptu
 
 def statuses(data: bytes) -> list[str]:
     return [one.decode() for one in re.findall(rb"HTTP/1\.1 ([0-9]{3}) ", data)]
+
+
+@pytest.mark.parametrize(
+    ("head", "drop"),
+    [
+        (POST + b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 60\r\n\r\n", b""),
+        (POST + b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 60\r\n\r\n", b"a"),
+        (b"POST /ui/login HTTP/1.1\r\nHost: x\r\nContent-Length: 60\r\n\r\n", b"a"),
+        (b"PUT /v2/a/manifests/1 HTTP/1.1\r\nHost: x\r\n" + login() + b"Content-Length: 60\r\n\r\n", b"a"),
+        (b"POST /v2/a/blobs/uploads/?digest=sha256:" + b"0" * 64 + b" HTTP/1.1\r\nHost: x\r\n" + login()
+         + b"Content-Length: 60\r\n\r\n", b""),
+    ],
+    ids=["form, nothing", "form, slowly", "login, slowly", "manifest, slowly", "upload, nothing"],
+)  # fmt: skip
+def test_a_body_that_does_not_come_is_not_waited_for(
+    wire: Wire, head: bytes, drop: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for module in (exchange, lane):
+        monkeypatch.setattr(module, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(exchange, "LEAST_RATE", 1 << 30)
+    monkeypatch.setattr(forms, "FORM_SECONDS", 1.0)
+    with line(wire) as connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        start = time.monotonic()
+        connection.sendall(head)
+        connection.settimeout(0.1)
+        seen = b""
+        while time.monotonic() - start < 8:
+            with contextlib.suppress(TimeoutError):
+                block = connection.recv(1 << 16)
+                seen += block
+                if not block:
+                    break
+            connection.sendall(drop)
+    assert time.monotonic() - start < 6
+    assert statuses(seen) in (["408"], [])  # where a thread has the body, the connection just ends
+    assert caplog.messages == []

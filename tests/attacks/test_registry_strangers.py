@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import logging
@@ -11,25 +12,32 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import bcrypt
 import pytest
 import urllib3
 
-from registry.server import passwords
-from registry.server.accounts import ROBOTS
+from registry.oci import strictjson
+from registry.server import auth, passwords
+from registry.server.accounts import ROBOTS, VOID
 from registry.server.audit import LINE_BYTES, entries, verify
+from registry.server.auth import Access
 from registry.server.limits import Limits, Rate, address_of
 from registry.server.robots import Robots, new_robot
+from registry.server.routes import ROUTES, Route
 from registry.server.serve import Running
 from registry.server.settings import Settings
 from registry.server.sources import Sources
+from registry.server.threads import Threads
 from registry.server.tokens import ACCESS_SECONDS, SKEW_SECONDS, Issuer, Kind
 from registry.server.users import Users, user_line
+from registry.server.wire import Refusal
 from registry.store import durable, uploads
 from registry.store.store import Store
 from tests.contracts.conftest import ITERATIONS, Wire, code, write_users
+from tests.oci_samples import image
 
 BURST = 3
 
@@ -171,6 +179,31 @@ def test_nobody_holds_more_uploads_open_than_a_client_needs(site: Site, monkeypa
     assert site.wire.push_blob("shared/app", b"there is room again")
 
 
+@pytest.mark.parametrize("route", [route for route in ROUTES if "{name}" in route.path], ids=str)
+def test_what_may_not_be_seen_costs_what_is_not_there_costs(
+    site: Site, route: Route, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = site.wire.push_image("hidden/there", image(), "1.0")
+    asked: list[str] = []
+    keep = Threads.keep
+
+    def noted(self: Threads, call: Any, *arguments: object) -> Any:  # noqa: ANN401 - as it is
+        asked.append(getattr(call, "__qualname__", str(getattr(call, "func", call))))
+        return keep(self, call, *arguments)
+
+    monkeypatch.setattr(Threads, "keep", noted)
+    seen = []
+    for name in ("hidden/there", "hidden/none"):
+        path = route.path.replace("{name}", name).replace("{reference}", "1.0").replace("{digest}", str(digest))
+        answer = site.wire.as_user("reader").ask(route.method, path.replace("{id}", "0" * 32), b"{}")
+        time.sleep(0.05)  # the line of audit follows
+        headers = {key: value for key, value in answer.headers.items() if key.lower() != "date"}
+        seen.append((answer.status, answer.data, headers, sorted(asked)))
+        asked.clear()
+    assert seen[0] == seen[1]
+    assert seen[0][0] == 403
+
+
 ODD = [
     'a\r\n{"event"="manifest.put"}\r\n',
     "\0\x1b[2J",
@@ -229,3 +262,35 @@ def test_no_secret_reaches_a_log(site: Site, caplog: pytest.LogCaptureFixture, m
     for hidden in (secret, given["token"], given["refresh_token"], cookie, "pw-reader", basic["Authorization"][6:]):
         assert hidden not in caplog.text
         assert hidden not in audit
+
+
+def test_guesses_do_not_queue_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "MOST_CHECKS", 5)
+    write_users(tmp_path / "users")
+
+    async def guess(access: Access, number: int) -> int:
+        try:
+            await access.login("admin", f"guess {number}", f"192.0.2.{number}")  # from many addresses
+        except Refusal as refused:
+            return refused.status
+        return 200
+
+    async def many() -> Counter[int]:
+        access = Access(tmp_path / "users", Threads())
+        found = Counter(await asyncio.gather(*(guess(access, number) for number in range(20))))
+        assert await access.login("admin", "pw-admin", "192.0.2.1")  # when they are through
+        return found
+
+    assert asyncio.run(many()) == {401: 5, 429: 15}
+
+
+def test_voided_tokens_end_sessions_at_the_pages_too(site: Site) -> None:
+    nobody = site.wire.as_user(None)
+    form = urlencode({"name": "reader", "password": "pw-reader"}).encode()
+    cookie = nobody.ask("POST", "/ui/login", form).headers["Set-Cookie"].partition(";")[0]
+    assert nobody.ask("GET", "/ui/", Cookie=cookie).status == 200
+    void = {"somebody": int(time.time()) + 1}
+    durable.replace(site.folder / "access" / VOID, strictjson.canonical(void))
+    assert nobody.ask("GET", "/ui/", Cookie=cookie).status == 200
+    durable.replace(site.folder / "access" / VOID, strictjson.canonical(void | {"reader": int(time.time()) + 1}))
+    assert nobody.ask("GET", "/ui/", Cookie=cookie).status == 303

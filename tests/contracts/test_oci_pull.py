@@ -83,6 +83,17 @@ def test_a_client_that_has_it_already_gets_304(wire: Wire, name: str) -> None:
     assert etag == f'"{digest}"'
 
 
+def test_what_cannot_change_may_be_kept_for_ever_and_a_tag_not_at_all(wire: Wire, name: str) -> None:
+    digest = wire.push_image(name, image(), "1")
+    for target, kept in (
+        (f"blobs/{Digest.of(image().layer)}", "max-age=31536000"),
+        (f"manifests/{digest}", "max-age=31536000"),
+        ("manifests/1", "no-cache"),
+    ):
+        for method in ("GET", "HEAD"):
+            assert wire.ask(method, f"/v2/{name}/{target}").headers["Cache-Control"] == kept
+
+
 def test_a_blob_of_many_steps_comes_whole(wire: Wire, name: str) -> None:
     data = bytes(range(251)) * (3 << 14)  # 12 MiB, no step begins where a pattern does
     digest = wire.push_blob(name, data)

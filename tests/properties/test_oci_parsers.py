@@ -213,6 +213,49 @@ def test_a_manifest_is_read_or_refused_and_what_it_names_can_be_written(value: o
         assert 0 <= item.size < 2**63
 
 
+good_digests = st.tuples(st.binary(max_size=8), st.sampled_from(["sha256", "sha512"])).map(lambda one: Digest.of(*one))
+good_descriptors = st.builds(
+    Descriptor,
+    st.text(min_size=1, max_size=8),
+    good_digests,
+    st.integers(0, 2**53),
+    st.dictionaries(st.text(max_size=4), st.text(max_size=4), max_size=2),
+    st.none() | st.text(min_size=1, max_size=4),
+    st.none() | st.fixed_dictionaries({"os": st.text(max_size=4), "architecture": st.text(max_size=4)}),
+)
+plain = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5)
+more = st.dictionaries(st.text(alphabet="xyz", min_size=1, max_size=3), plain | st.lists(plain, max_size=3), max_size=3)
+
+
+@steady
+@given(
+    st.sampled_from(TYPES),
+    good_descriptors,
+    st.lists(good_descriptors, max_size=3),
+    st.none() | good_descriptors,
+    st.none() | st.text(min_size=1, max_size=4),
+    more,
+)
+def test_a_manifest_of_the_specification_is_read_as_it_was_written(  # noqa: PLR0917
+    media_type: str,
+    config: Descriptor,
+    items: list[Descriptor],
+    subject: Descriptor | None,
+    artifact_type: str | None,
+    unknown: dict[str, object],
+) -> None:
+    is_index = media_type in (OCI_INDEX, DOCKER_LIST)
+    listed = {"manifests" if is_index else "layers": [one.as_json() for one in items]}
+    value = unknown | listed | {"schemaVersion": 2, "mediaType": media_type}
+    value |= {} if is_index else {"config": config.as_json()}
+    value |= {"subject": subject.as_json()} if subject else {}
+    value |= {"artifactType": artifact_type} if artifact_type else {}
+    manifest = Manifest.parse(json.dumps(value).encode(), media_type)
+    assert (list(manifest.blobs), list(manifest.children)) == (([], items) if is_index else ([config, *items], []))
+    assert manifest.subject == subject
+    assert manifest.artifact_type == (artifact_type or (None if is_index else config.media_type))
+
+
 @pytest.mark.parametrize(
     "data",
     [b"[" * (8 << 20), b"[" + b"[]," * (2 << 20) + b"[]]", b'"' * (8 << 20), b'["' + b'\\"' * (4 << 20),

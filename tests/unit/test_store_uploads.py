@@ -131,3 +131,19 @@ def test_uploads_that_nobody_goes_on_with_make_room_for_the_same_subject(
                 store.uploads.find("a", "me", gone.id)
         assert store.uploads.find("a", "me", mine[2].id)
         assert store.uploads.find("a", "somebody", theirs.id)
+
+
+def test_an_upload_that_is_idle_for_a_week_ends_and_one_that_is_written_does_not(tmp_path: Path) -> None:
+    now = [time.time()]
+    with Store.open(tmp_path / "store", lambda: now[0]) as store:
+        idle, written = (store.uploads.begin("a", "me") for _ in range(2))
+        writer = store.uploads.write("a", "me", written.id)
+        now[0] += uploads.IDLE_SECONDS - 10
+        store.uploads.sweep()
+        assert store.uploads.find("a", "me", idle.id)
+        now[0] += 20
+        store.uploads.sweep()
+        with pytest.raises(UploadUnknownError):
+            store.uploads.find("a", "me", idle.id)
+        writer.write([DATA])
+        assert writer.commit(Digest.of(DATA)) == len(DATA)

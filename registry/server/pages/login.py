@@ -18,7 +18,8 @@ from registry.server.people import NOTE, ORIGIN, PAGES
 from registry.server.sessions import COOKIE, SECONDS, Sessions
 from registry.server.wire import Refusal
 
-_FORM_BYTES, _FORM_SECONDS = 8 << 10, 30.0
+_FORM_BYTES = 8 << 10
+FORM_SECONDS = 30.0
 
 
 def form(request: Request) -> Response:
@@ -74,7 +75,7 @@ async def _body(request: Request) -> bytes:
     """Return the form. Raises Refusal (408, 413), and DisconnectedError if the person went away."""
     data = b""
     try:
-        async with asyncio.timeout(_FORM_SECONDS):
+        async with asyncio.timeout(FORM_SECONDS):
             async for part in request.stream():
                 data += part
                 if len(data) > _FORM_BYTES:
