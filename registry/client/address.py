@@ -82,6 +82,10 @@ def redirected(url: str, location: str) -> str:
         usable = False
     if not usable:
         raise RemoteError(
-            "redirect-not-https", "the registry redirects to what is not HTTPS", where=url, seen=location[:200]
+            "redirect-not-https",
+            "the registry redirects to what is not HTTPS",
+            where=url,
+            seen=location[:200],
+            hint="have the registry's administrator mend it; dryport follows no redirect to what can be overheard",
         )
     return target

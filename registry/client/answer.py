@@ -13,6 +13,8 @@ from registry.client.pace import Place
 from registry.client.wire import is_slow
 from registry.errors import RemoteError
 
+WHO_ANSWERS = "see what answers at this address (a proxy, or no registry at all?), else tell whoever runs it"
+"""What to do about an answer that no registry should give."""
 LEFTOVER_BYTES = 16 << 10
 
 
@@ -60,7 +62,9 @@ class Answer:
             data += block
             if len(data) > limit:
                 where = self.url.partition("?")[0]
-                raise RemoteError("registry-answer-large", f"the answer is longer than {limit} bytes", where=where)
+                raise RemoteError(
+                    "registry-answer-large", f"the answer is longer than {limit} bytes", where=where, hint=WHO_ANSWERS
+                )
         return bytes(data)
 
     def close(self) -> None:

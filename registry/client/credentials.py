@@ -20,6 +20,7 @@ from urllib.parse import urlencode, urlsplit
 
 from registry.client.access import Login, LoginSource
 from registry.client.address import origin_of
+from registry.client.answer import WHO_ANSWERS
 from registry.client.challenges import Challenge, challenges
 from registry.errors import RemoteError
 from registry.oci import strictjson
@@ -146,7 +147,7 @@ class Credentials:
             answer = strictjson.loads(body, limit=TOKEN_BYTES)
             token, seconds = _token_in(answer)
         except ValueError as error:
-            raise RemoteError("token-answer-invalid", str(error), where=realm) from error
+            raise RemoteError("token-answer-invalid", str(error), where=realm, hint=WHO_ANSWERS) from error
         if login and login.is_identity_token and isinstance(answer.get("refresh_token"), str):
             self._refresh = answer["refresh_token"]
         return token, seconds

@@ -97,7 +97,12 @@ class Certificates:
     def of(cls, folder: Path, host: str) -> Self:
         """Return what `folder/HOST:PORT/` holds: `ca.crt`, and `client.cert` with `client.key`. Raises UsageError."""
         if not _HOST.fullmatch(host):
-            raise UsageError("registry-address", "not a host that could have a folder", seen=host[:150])
+            raise UsageError(
+                "registry-address",
+                "not a host that could have a folder",
+                seen=host[:150],
+                hint="name HOST[:PORT] as the registry's address has it",
+            )
         place = folder / host
         found = {name: place / name for name in ("ca.crt", "client.cert", "client.key") if (place / name).is_file()}
         if ("client.cert" in found) != ("client.key" in found):

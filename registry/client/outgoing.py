@@ -90,14 +90,26 @@ class Outgoing:
                 view = memoryview(self._buffer)[:length]
                 block = view[: os.preadv(place.handle, [view], place.offset + start)]
         except OSError as error:  # never taken for a fault of the line
-            raise MediaError("content-unreadable", str(error), where=self.where) from error
+            raise MediaError(
+                "content-unreadable",
+                str(error),
+                where=self.where,
+                hint="look at the disk or medium it lies on; then the same command again goes on",
+            ) from error
         if not block:
             raise self._differs("size-differs", str(self.descriptor.size), f"{start} bytes")
         return block
 
     def _differs(self, reference: str, expected: str, seen: str) -> MediaError:
         message = "the source gave other bytes than their name promises"
-        return MediaError(reference, message, where=self.where, expected=expected, seen=seen)
+        return MediaError(
+            reference,
+            message,
+            where=self.where,
+            expected=expected,
+            seen=seen,
+            hint="get it again from where it came; then the same command goes on",
+        )
 
 
 @dataclass(frozen=True, slots=True)

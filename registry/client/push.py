@@ -179,7 +179,11 @@ class RemoteTarget:
         reply = self.transport.request("DELETE", path, scope=scope, answers={200, 202, 204, *LOST, 405})
         if reply.status == 405:  # noqa: PLR2004
             raise RemoteError(
-                "delete-refused", "the registry deletes nothing", where=self.url + path, seen=_words(reply)
+                "delete-refused",
+                "the registry deletes nothing",
+                where=self.url + path,
+                seen=_words(reply),
+                hint="have its administrator allow deletes, or remove it there by hand",
             )
         return reply.status not in LOST
 

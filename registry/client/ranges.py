@@ -15,7 +15,7 @@ from typing import ClassVar, Self
 
 from urllib3.exceptions import HTTPError
 
-from registry.client.answer import Answer
+from registry.client.answer import WHO_ANSWERS, Answer
 from registry.client.pace import PROGRESS, Budget
 from registry.client.transport import MISSING, Transport
 from registry.errors import RemoteError
@@ -69,7 +69,9 @@ class RemoteBlob:
         # A body of unknown length may have no end: OCI registries announce it (distribution-spec end-2, MUST).
         if not re.fullmatch(r"\d{1,19}", length) or answer.headers.get("Transfer-Encoding") or answer.status != 200:  # noqa: PLR2004
             answer.close()
-            raise RemoteError("registry-answer", "a blob without announced length", where=transport.origin + path)
+            raise RemoteError(
+                "registry-answer", "a blob without announced length", where=transport.origin + path, hint=WHO_ANSWERS
+            )
         return cls(transport, path, scope, int(length), _strong(answer), answer=answer)
 
     def read(self, offset: int, length: int) -> bytes:
@@ -118,6 +120,7 @@ class RemoteBlob:
                 "blob-missing",
                 "the registry does not have the blob, or no longer",
                 where=self.transport.origin + self.path,
+                hint="push it there again, or leave the image out; then the same command goes on",
             )
         self.answer, self.position = answer, offset
         self.etag = self.etag or _strong(answer)
@@ -133,6 +136,7 @@ class RemoteBlob:
                 where=self.transport.origin + self.path,
                 expected=f"bytes {offset}-{self._end - 1}/{self.size}",
                 seen=answer.headers.get("Content-Range", "none")[:100],
+                hint=WHO_ANSWERS,
             )
 
     def _begin_again(self, offset: int) -> None:

@@ -18,6 +18,7 @@ from urllib3 import HTTPHeaderDict
 
 from registry.client.access import Access, fixed_login
 from registry.client.address import origin
+from registry.client.answer import WHO_ANSWERS
 from registry.client.ranges import ParallelBlob, RemoteBlob, blob_of_size
 from registry.client.transport import DEFAULT, Limits, Transport
 from registry.content import Content
@@ -119,10 +120,20 @@ class RemoteRegistry:
         """Return a whole small blob, checked. Raises RemoteError if it is missing, larger than `limit` or not it."""
         where = f"{self.url}/{repository}@{descriptor.digest}"
         if descriptor.size > limit:
-            raise RemoteError("blob-large", f"{descriptor.size} bytes, at most {limit} are read here", where=where)
+            raise RemoteError(
+                "blob-large",
+                f"{descriptor.size} bytes, at most {limit} are read here",
+                where=where,
+                hint="leave this out: what is read here is small where it is what it says it is",
+            )
         content = self.blob(repository, descriptor.digest)
         if content is None:
-            raise RemoteError("blob-missing", "the registry does not have a blob that a manifest names", where=where)
+            raise RemoteError(
+                "blob-missing",
+                "the registry does not have a blob that a manifest names",
+                where=where,
+                hint="push it there again, or leave the image out; then the same command goes on",
+            )
         try:
             data = content.read(0, descriptor.size) if content.size == descriptor.size else b""
         finally:
@@ -160,19 +171,25 @@ class RemoteRegistry:
         data, headers = found
         media_type = headers.get("Content-Type", "").partition(";")[0].strip()
         if media_type not in MANIFESTS | INDEXES:
-            raise RemoteError("manifest-type", "not a type of manifest", where=self.url + path, seen=media_type[:100])
+            raise RemoteError(
+                "manifest-type",
+                "not a type of manifest",
+                where=self.url + path,
+                seen=media_type[:100],
+                hint=WHO_ANSWERS,
+            )
         try:
             stated = headers.get("Docker-Content-Digest")
             return data, media_type, Digest.parse(stated) if stated else None
         except ValueError as error:
-            raise RemoteError("registry-answer", str(error), where=self.url + path) from error
+            raise RemoteError("registry-answer", str(error), where=self.url + path, hint=WHO_ANSWERS) from error
 
     def _children(self, value: Mapping[str, Any] | bytes, path: str) -> Iterator[Descriptor]:
         try:
             data = value if isinstance(value, bytes) else strictjson.canonical(value)
             yield from Manifest.parse(data, OCI_INDEX).children
         except ValueError as error:
-            raise RemoteError("registry-answer", str(error), where=self.url + path) from error
+            raise RemoteError("registry-answer", str(error), where=self.url + path, hint=WHO_ANSWERS) from error
 
     def _listed(self, path: str, scope: str, key: str, parse: Callable[[str], str]) -> list[str] | None:
         found: dict[str, None] = {}
@@ -182,7 +199,7 @@ class RemoteRegistry:
             try:
                 found.update(dict.fromkeys(parse(name) for name in names))
             except (ValueError, TypeError) as error:
-                raise RemoteError("registry-answer", str(error), where=self.url + path) from error
+                raise RemoteError("registry-answer", str(error), where=self.url + path, hint=WHO_ANSWERS) from error
         return list(found) if pages else None
 
     def _pages(self, path: str, scope: str) -> Iterator[Mapping[str, Any]]:
@@ -191,16 +208,23 @@ class RemoteRegistry:
         while path not in seen:
             seen.add(path)
             if len(seen) > PAGES:
-                raise RemoteError("registry-answer-large", f"a list of more than {PAGES} pages", where=self.url + path)
+                raise RemoteError(
+                    "registry-answer-large",
+                    f"a list of more than {PAGES} pages",
+                    where=self.url + path,
+                    hint=WHO_ANSWERS,
+                )
             found = self._transport.document(path, scope=scope, limit=strictjson.METADATA_BYTES)
             if found is None:
                 return
             try:
                 value = strictjson.loads(found[0])
             except ValueError as error:
-                raise RemoteError("registry-answer", str(error), where=self.url + path) from error
+                raise RemoteError("registry-answer", str(error), where=self.url + path, hint=WHO_ANSWERS) from error
             if not isinstance(value, dict):
-                raise RemoteError("registry-answer", "a JSON object was expected", where=self.url + path)
+                raise RemoteError(
+                    "registry-answer", "a JSON object was expected", where=self.url + path, hint=WHO_ANSWERS
+                )
             yield value
             path = self._next(path, found[1])
 
@@ -216,7 +240,11 @@ class RemoteRegistry:
             url, is_ours = urlsplit(""), False
         if not is_ours:
             raise RemoteError(
-                "registry-answer", "the next page lies on another server", where=self.url, seen=link[:200]
+                "registry-answer",
+                "the next page lies on another server",
+                where=self.url,
+                seen=link[:200],
+                hint=WHO_ANSWERS,
             )
         return f"{url.path}?{url.query}"
 

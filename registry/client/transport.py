@@ -25,7 +25,7 @@ from urllib3.exceptions import HTTPError
 
 from registry.client.access import NOBODY, Access
 from registry.client.address import is_loopback, origin_of, redirected, registry_origin
-from registry.client.answer import LEFTOVER_BYTES, Again, Answer, Reply
+from registry.client.answer import LEFTOVER_BYTES, WHO_ANSWERS, Again, Answer, Reply
 from registry.client.credentials import TOKEN_BYTES, Credentials, TokenRequest
 from registry.client.pace import Budget, Pace, Place, retry_after
 from registry.client.pools import is_about_trust, pools_for
@@ -235,7 +235,9 @@ class Transport:
                 return answer
             url = redirected(url, answer.headers["Location"])
             answer.close()
-        raise RemoteError("redirects-endless", f"more than {self.limits.redirects} redirects", where=self.origin)
+        raise RemoteError(
+            "redirects-endless", f"more than {self.limits.redirects} redirects", where=self.origin, hint=WHO_ANSWERS
+        )
 
     def _once(self, request: _Request, url: str, headers: Mapping[str, str], place: Place) -> Answer:
         body = request.body
@@ -308,7 +310,9 @@ class Transport:
             may = "pull" if method in {"GET", "HEAD"} else "push" if method != "DELETE" else "delete"
             hint = f"check --user and the password file, and what the user may {may}"
             return RemoteError("registry-denied", "the registry denies this", where=where, seen=seen, hint=hint)
-        return RemoteError("registry-answer", "the registry gave no usable answer", where=where, seen=seen)
+        return RemoteError(
+            "registry-answer", "the registry gave no usable answer", where=where, seen=seen, hint=WHO_ANSWERS
+        )
 
     def _untrusted(self, error: Exception) -> RemoteError:
         return RemoteError(
@@ -322,7 +326,9 @@ class Transport:
     def _given_up(self, again: Again, where: str = "") -> RemoteError:
         if again.status is not None:
             where = urljoin(self.origin, where).partition("?")[0]
-            return RemoteError("registry-answer", "the registry gave no usable answer", where=where, seen=again.why)
+            return RemoteError(
+                "registry-answer", "the registry gave no usable answer", where=where, seen=again.why, hint=WHO_ANSWERS
+            )
         return RemoteError(
             "registry-unreachable",
             "the registry does not answer",

@@ -347,6 +347,7 @@ class Upload:
                 where=self._where,
                 expected=str(digest),
                 seen=stated[:150],
+                hint="tell whoever runs the registry; dryport mirror probe shows what it keeps as it is",
             )
 
     @property

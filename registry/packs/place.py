@@ -116,5 +116,11 @@ def reference(text: str) -> tuple[str, str]:
             "pack-reference", str(error), expected="NAME:VERSION", seen=text[:200], hint="for example web:1.0.0"
         ) from error
     if not colon:
-        raise UsageError("pack-reference", "a version is missing", expected="NAME:VERSION", seen=text[:200])
+        raise UsageError(
+            "pack-reference",
+            "a version is missing",
+            expected="NAME:VERSION",
+            seen=text[:200],
+            hint="for example web:14.4.3",
+        )
     return name, tag
