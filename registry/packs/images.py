@@ -19,12 +19,14 @@ from registry.packs import manifests
 from registry.packs.charts import Chart
 from registry.packs.content import PackContent
 from registry.packs.helm import Helm
+from registry.packs.model import DeclaredImage
 from registry.packs.presets import merged
-from registry.packs.references import Image, looks_like
+from registry.packs.references import LATEST, Image, looks_like
 from registry.packs.rendering import Made, Offered, Placeholders, rendered, variants
 from registry.packs.scalars import Value
 from registry.packs.tree import Tree
 
+MOST_IMAGES = 20_000
 _LITERAL = re.compile(r"^[\s-]*image:\s*[\"']?([^\s\"'{}#]+)[\"']?\s*(?:#.*)?$")
 ANY = Offered()
 """A cluster of which nothing is known."""
@@ -37,6 +39,8 @@ class Entry:
 
     image: Image
     declared: bool = False
+    line: int = 0
+    """Where it is declared in `values.yaml`."""
     used: bool = False
     possible: bool = False
     annotated: bool = False
@@ -75,6 +79,8 @@ class Inventory:
     helm: str = ""
     kube_versions: tuple[str, ...] = ()
     images: list[Entry] = field(default_factory=list)
+    _known: dict[str, Entry] = field(default_factory=dict, repr=False)
+    """By name and tag, by name and digest, and by all of it."""
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     """Texts in the place of an image that are no reference, with where."""
     failed: list[Made] = field(default_factory=list)
@@ -95,37 +101,50 @@ class Inventory:
             "egress": [{"host": host, "where": where} for host, where in sorted(self.egress.items())],
         }
 
+    def declare(self, declared: DeclaredImage) -> None:
+        """Add an image that the pack declares; what is no reference is the declaration's own finding."""
+        try:
+            entry = self._entry(Image.parse(declared.reference), is_new=True)
+        except ValueError:
+            return
+        entry.declared, entry.line = True, entry.line or declared.line
+
     def name(
         self, text: str, where: str, *, kind: str, preset: str = "", macros: Sequence[str] = (), shown: str = ""
     ) -> None:
-        """Add that an image is named somewhere: `declared`, `used`, `possible` or `annotated`."""
+        """Add that an image is named somewhere: `used`, `possible` or `annotated`."""
         try:
             image = Image.parse(text)
         except ValueError:
             self.unreadable.append((text, where))
             return
-        entry = self._entry(image, is_new=kind == "declared")
+        entry = self._entry(image, is_new=False)
         setattr(entry, kind, True)
         entry.macros = tuple(dict.fromkeys((*entry.macros, *macros)))
         entry.shown = entry.shown or (shown if macros else "")
-        if kind != "declared":
-            entry.where[where] = None
-            entry.presets[preset] = None
+        entry.where[where] = None
+        entry.presets[preset] = None
 
     def _entry(self, image: Image, *, is_new: bool) -> Entry:
         """Return the entry of the same image; a digest that only one of them names joins them by their tag."""
-        for entry in self.images:
-            if entry.image == image or (not is_new and entry.image.is_same(image)):
-                return entry
-        self.images.append(Entry(image))
-        return self.images[-1]
+        names = [f"{image.name}@{image.digest}"] if image.digest else []
+        names += [f"{image.name}:{image.tag or LATEST}"] if image.tag or not image.digest else []
+        for name in [image.spelled] if is_new else names:
+            known = self._known.get(name)
+            if known is not None and (known.image == image or (not is_new and known.image.is_same(image))):
+                return known
+        entry = Entry(image)
+        self.images.append(entry)
+        for name in (*names, image.spelled):
+            self._known.setdefault(name, entry)
+        return entry
 
 
 def inventory(content: PackContent, helm: Helm | None, offered: Offered = ANY) -> Inventory:
     """Return the images of a pack."""
     found = Inventory("helm" if helm else "static", helm.version if helm else "")
     for declared in content.images:
-        found.name(declared.reference, f"values.yaml:{declared.line}", kind="declared")
+        found.declare(declared)
     if helm is None:
         for text, where, preset in _static(content):
             found.name(text, where, kind="possible", preset=preset)
@@ -151,6 +170,9 @@ def _read_rendered(content: PackContent, helm: Helm, found: Inventory, offered: 
             found.failed.append(Made(made.file, made.name, made.preset, made.kube_version, fault=str(error)))
             continue
         for named in manifests.found(documents):
+            if len(found.images) > MOST_IMAGES:
+                found.failed.append(Made(made.file, made.name, fault=f"more than {MOST_IMAGES} images"))
+                return
             kind = "used" if named.is_used else "possible"
             where = f"{made.file}: {named.where}"
             macros, shown = placeholders.behind(named.text), placeholders.told(named.text)

@@ -19,6 +19,7 @@ from registry.packs.scalars import Value
 from registry.packs.tree import Tree, child, items, line_of, text
 
 FILE = "presets.yaml"
+MOST_PRESETS = 200
 _MARK = "spectrocloud.com/enabled-presets"
 
 
@@ -67,7 +68,10 @@ def read(data: bytes) -> tuple[tuple[Preset, ...], tuple[Finding, ...]]:
         return (), (Finding("presets-invalid", "there is no list presets", FILE, tree.line("presets")),)
     found: list[Preset] = []
     findings: list[Finding] = []
-    for entry in entries.value:
+    if len(entries.value) > MOST_PRESETS:
+        text = f"{len(entries.value)} presets, at most {MOST_PRESETS} are read"
+        findings.append(Finding("presets-invalid", text, FILE, tree.line("presets")))
+    for entry in entries.value[:MOST_PRESETS]:
         for one in _preset(entry):
             (found if isinstance(one, Preset) else findings).append(one)  # type: ignore[arg-type]
     known: set[str] = set()

@@ -21,6 +21,7 @@ from registry.packs.scalars import Value, plain
 from registry.packs.tree import Unquoted
 
 THREADS = 2
+MOST_RENDERINGS = 2_000
 KUBE_VERSION = "1.33.0"
 """The Kubernetes for which charts are rendered when none is named."""
 _PLACEHOLDER = re.compile(r"macro-([0-9]{1,6})\.invalid")
@@ -46,9 +47,9 @@ class Made:
 
     file: str
     name: str
-    preset: str
+    preset: str = ""
     """`Group:name`; empty for the pack's own values."""
-    kube_version: str
+    kube_version: str = ""
     text: str = ""
     fault: str = ""
 
@@ -129,6 +130,10 @@ def rendered(content: PackContent, helm: Helm, placeholders: Placeholders, offer
                 made.append(Made("values.yaml", "", title, kube, fault=str(error)))
                 continue
             work += [(file, name, title, job) for file, name, job in jobs(content, resolved, kube, offered.apis)]
+    if len(work) > MOST_RENDERINGS:
+        text = f"{len(work)} renderings of charts, presets and versions; at most {MOST_RENDERINGS} are made"
+        made.append(Made("pack.json", "", fault=text))
+        del work[MOST_RENDERINGS:]
     with ThreadPoolExecutor(THREADS) as pool:
         return [*made, *pool.map(lambda one: _made(helm, *one), work)]
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import yaml
 
@@ -34,11 +34,13 @@ class Unquoted(str):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tree:
     """A YAML document whose top is a map; an empty document is an empty map."""
 
     root: yaml.MappingNode | None
+    _maps: dict[int, dict[str, tuple[yaml.Node, int]]] = field(default_factory=dict, repr=False, compare=False)
+    """By a map's identity: its keys, each with value and line. A map of many keys is searched often."""
 
     @classmethod
     def parse(cls, data: bytes) -> Tree:
@@ -72,17 +74,19 @@ class Tree:
         """Return the node at a path of keys; `0`, `1` and so on are items of a list."""
         found: yaml.Node | None = self.root
         for key in path:
-            found = child(found, key)
+            below = self._below(found, key)
+            found = below[0] if below else None
         return found
 
     def line(self, *path: str) -> int:
         """Return the line of the deepest node on the path that is there; 0 in an empty document."""
-        found, line = self.root, 0
+        found: yaml.Node | None = self.root
+        line = 0
         for key in path:
-            below = child(found, key)
+            below = self._below(found, key)
             if below is None:
                 break
-            found, line = below, _line(found, key, below)  # type: ignore[assignment]
+            found, line = below
         return line
 
     def value(self, *path: str) -> Value:
@@ -91,6 +95,17 @@ class Tree:
         if found is None:
             return None if path else {}
         return _Reader().value(found, 0)
+
+    def _below(self, node: yaml.Node | None, key: str) -> tuple[yaml.Node, int] | None:
+        """Return what is under a key (the last one counts) or a number, and its line."""
+        if isinstance(node, yaml.SequenceNode):
+            item = child(node, key)
+            return (item, line_of(item)) if item is not None else None
+        if not isinstance(node, yaml.MappingNode):
+            return None
+        if id(node) not in self._maps:
+            self._maps[id(node)] = {name: (value, line) for name, value, line in items(node)}
+        return self._maps[id(node)].get(key)
 
     def scalars(self) -> Iterator[tuple[yaml.ScalarNode, str]]:
         """Yield every scalar once, with its dotted path; keys are left out."""
@@ -128,11 +143,6 @@ def text(node: yaml.Node | None) -> str:
 def line_of(node: yaml.Node) -> int:
     """Return the line on which a node begins, counted from 1."""
     return int(node.start_mark.line) + 1
-
-
-def _line(above: yaml.Node | None, key: str, below: yaml.Node) -> int:
-    lines = [line for name, _, line in items(above) if name == key]
-    return lines[-1] if lines else line_of(below)
 
 
 class _Reader:

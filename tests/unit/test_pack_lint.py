@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,11 @@ def linked() -> bytes:
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(info)
     return buffer.getvalue()
+
+
+def many(before: str, each: str, count: int, after: str = "") -> str:
+    """A text with numbers in it."""
+    return before + "".join(each.format(n=number) for number in range(count)) + after
 
 
 PRESET = "presets: [{name: a, group: G, add: 'charts: {web: {x: 1}}'}, {name: b, group: G, add: ''}]"
@@ -310,6 +316,31 @@ def test_a_finding_is_found_where_it_is_and_no_oftener(case: Case, tmp_path: Pat
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe\x00", b"[" * 200_000, b"{" * 200_000, b"&a [*a]", b"\x00" * 4096])
 def test_no_file_of_a_pack_can_end_the_judgement(name: str, data: bytes, tmp_path: Path) -> None:
     judged(make_pack(tmp_path / "web-1.0.0", files={name: data}))
+
+
+HOSTILE: dict[str, dict[str, bytes | str | None]] = {
+    "images of many names": {
+        "values.yaml": many("pack: {content: {images: [", '{{image: "r.io/a{n}:1"}},', 9_999, "]}}")
+    },
+    "images of one name": {"values.yaml": many("pack: {content: {images: [", '{{image: "r.io/a:{n}"}},', 9_999, "]}}")},
+    "labels": {"values.yaml": many('pack: {namespaceLabels: {a: "', "k=v,", 200_000, '"}}')},
+    "braces in labels": {"values.yaml": many('pack: {namespaceLabels: {a: "', ",{{", 200_000, '"}}')},
+    "rules": {"schema.yaml": many("", "p{n}: {{schema: '{{{{ required }}}}'}}\n", 20_000)},
+    "presets": {"presets.yaml": many("presets:\n", "- {{name: a{n}, group: g, add: 'x: {n}'}}\n", 20_000)},
+    "macros": {"values.yaml": many("x: [", '"{{{{ .spectro.var.A }}}}",', 50_000, "]")},
+    "keys": {"values.yaml": many("", "k: v\n", 100_000)},
+    "listed files": {
+        "pack.json": many('{"name": "a", "charts": [', '"c{n}.tgz",', 50_000, '""], "layer": "os", "version": "1"}')
+    },
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_however_many_there_are_of_anything_the_judgement_ends_soon(name: str, tmp_path: Path) -> None:
+    folder = make_pack(tmp_path / "web-1.0.0", files=HOSTILE[name])
+    began = time.process_time()
+    assert judged(folder).findings
+    assert time.process_time() - began < 30
 
 
 def test_an_unknown_name_is_not_known() -> None:

@@ -15,15 +15,23 @@ FILE = "values.yaml"
 def judge(content: PackContent, found: Inventory) -> Iterator[Finding]:
     """Yield what is odd about a pack's images."""
     yield from _declared(content)
-    declared = [entry for entry in found.images if entry.declared]
+    declared: dict[str, list[Entry]] = {}
+    for entry in found.images:
+        if entry.declared:
+            declared.setdefault(entry.image.path, []).append(entry)
     for entry in found.images:
         if entry.macros and (entry.used or entry.possible):
             yield Finding("image-by-macro", f"{entry.title} depends on {', '.join(entry.macros)}", _file(entry))
         elif not entry.declared:
-            yield from _undeclared(entry, declared)
+            yield from _undeclared(entry, declared.get(entry.image.path, ()))
         elif not (entry.used or entry.possible):
             text = f"{entry.title} is not named by what is installed"
-            yield Finding("image-unused", text, FILE, _line(content, entry))
+            yield Finding("image-unused", text, FILE, entry.line)
+    yield from _around(content, found)
+
+
+def _around(content: PackContent, found: Inventory) -> Iterator[Finding]:
+    """Yield what was seen beside images."""
     if found.method == "static" and content.installs:
         yield Finding("images-static", "there is no Helm: images were looked for without rendering")
     files: dict[str, list[str]] = {}
@@ -88,13 +96,3 @@ def _elsewhere(used: Image, declared: Image) -> bool:
 
 def _file(entry: Entry) -> str:
     return next(iter(entry.where), "").partition(": ")[0]
-
-
-def _line(content: PackContent, entry: Entry) -> int:
-    for one in content.images:
-        try:
-            if Image.parse(one.reference) == entry.image:
-                return one.line
-        except ValueError:
-            continue
-    return 0

@@ -17,6 +17,7 @@ _KEY = re.compile(
     r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 )
 _VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+_PIECE = re.compile(r"\{\{[^{}]*\}\}|,|[^,{]+|\{")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,9}")
 
 
@@ -52,7 +53,13 @@ def additional(section: Value) -> list[str]:
 
 def pairs(text: str) -> list[tuple[str, str, str]]:
     """Return key, `=` and value of each label in a text with commas; commas inside a macro do not count."""
-    return [part.strip().partition("=") for part in re.split(r",(?![^{]*\}\})", text) if part.strip()]
+    parts: list[list[str]] = [[]]
+    for piece in _PIECE.findall(text):
+        if piece == ",":
+            parts.append([])
+        else:
+            parts[-1].append(piece)
+    return [label.partition("=") for part in parts if (label := "".join(part).strip())]
 
 
 def _namespaces(content: PackContent) -> Iterator[Finding]:
