@@ -22,10 +22,11 @@ def origin(scheme: str, host: str | None, port: int | None) -> str:
 
 
 def origin_of(url: str) -> str:
-    """Return the origin of an absolute URL; of anything else, something that equals no origin."""
+    """Return the origin of an absolute URL of HTTP; of anything else, the empty text, which is no origin."""
     try:
         parts = urlsplit(url)
-        return origin(parts.scheme, parts.hostname, parts.port) if parts.username is None else ""
+        usable = parts.scheme in _PORTS and parts.hostname and parts.username is None
+        return origin(parts.scheme, parts.hostname, parts.port) if usable else ""
     except ValueError:
         return ""
 
@@ -64,7 +65,7 @@ def registry_origin(url: str) -> str:
         raise UsageError(
             "registry-address",
             "a registry is named by https, host and port alone",
-            seen=parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(),
+            seen=url.rpartition("@")[2][:200],  # what stands before it may be a secret
             hint="https://registry.example.org:5000; user and password file have options of their own",
         )
     return origin(parts.scheme, parts.hostname, port)

@@ -73,7 +73,7 @@ class Credentials:
 
     def __init__(self, origin: str, source: LoginSource, realms: Iterable[str] = ()) -> None:
         self._origin = origin
-        self._allowed = frozenset({origin, *realms})
+        self._allowed = frozenset({origin, *map(origin_of, realms)})
         self._source = source
         self._basic: str | None = None
         self._refresh: str | None = None
@@ -162,7 +162,7 @@ class Credentials:
 
     def _pinned(self, realm: str) -> str:
         """Return the realm if it lies on the registry itself, or where it was allowed to."""
-        if origin_of(realm) not in self._allowed:
+        if not origin_of(realm) or origin_of(realm) not in self._allowed:
             raise RemoteError(
                 "token-realm-elsewhere",
                 "the registry asks to send credentials to another server",

@@ -70,8 +70,12 @@ class RemoteTarget:
     def mount(self, repository: str, digest: Digest, source: str | None) -> bool:
         """Ask for a blob that another repository there shows (end-11); anything but yes is an ordinary upload.
 
-        Without `source`, the registry is to find it anywhere: only where the probe said that it does.
+        Without `source`, the registry is to find it anywhere. Nothing is asked that the probe saw refused; without a
+        source, only what it saw done.
         """
+        found = self.capabilities
+        if found and (found.can("mount") is False or (source is None and found.can("anonymous-mount") is not True)):
+            return False
         scope = _both(repository)
         query = {"mount": str(digest)}
         if source is not None:

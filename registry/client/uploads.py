@@ -175,7 +175,7 @@ class Upload:
             self.habits.monolithic = True
         elif reply.status in UNSUPPORTED:
             if self.habits.chunked is False:
-                raise self._refused(reply, "the registry takes the blob neither whole nor in chunks")
+                self._gone_or_refused(reply)
             if reply.status != 413:  # noqa: PLR2004 - too large says nothing about smaller ones
                 self.habits.monolithic = self.habits.monolithic or False
             self.is_whole = False
@@ -183,6 +183,13 @@ class Upload:
             raise Again(f"not taken whole: {_words(reply)}", status=reply.status)
         else:
             raise self._refused(reply, "the registry refuses the blob")
+
+    def _gone_or_refused(self, reply: Reply) -> None:
+        """Tell a session that is gone, which can be begun again, from a registry that takes nothing in any way."""
+        if reply.status not in LOST:
+            raise self._refused(reply, "the registry takes the blob neither whole nor in chunks")
+        self._forget()
+        raise Again(f"the upload session is gone: {_words(reply)}", status=reply.status)
 
     def _patch(self, end: int) -> None:
         """OCI dist-spec: end-5."""

@@ -243,6 +243,28 @@ def test_a_head_that_drips_is_cut_off_and_given_up(serve: Serve) -> None:
     assert time.monotonic() - began < 12
 
 
+def test_a_token_that_expires_inside_a_blob_is_renewed_and_the_blob_goes_on(serve: Serve) -> None:
+    issued = 0
+    sent: list[int] = []
+
+    def expiring(request: Request) -> None:
+        nonlocal issued
+        if request.path.startswith("/token"):
+            issued += 1
+            request.reply(200, b'{"token":"t%d","expires_in":3600}' % issued)
+        elif len(sent) < issued and request.headers.get("Authorization") == f"Bearer t{issued}":
+            start, end = asked_range(request) or (0, len(BLOB))
+            sent.append(min(end - start, 4 * MIB))
+            ranged(request, most=4 * MIB)  # and breaks off there: what comes next wants another token
+        else:
+            request.reply(401, WWW_Authenticate=f'Bearer realm="{request.server.url}/token"')
+
+    blob = RemoteBlob(serve(expiring), PATH, SCOPE, len(BLOB))
+    assert whole(blob) == BLOB
+    assert issued == 3
+    assert sum(sent) == len(BLOB)
+
+
 def test_a_slow_line_without_a_stall_is_never_cut(serve: Serve) -> None:
     def slow(request: Request) -> None:
         request.reply(200, b"", length=len(BLOB))

@@ -210,3 +210,12 @@ def test_a_realm_elsewhere_is_asked_where_it_was_allowed_by_name() -> None:
     with pytest.raises(RemoteError):
         credentials.answer('Bearer realm="https://auth.example.org:444/t"', "t", issuer)
     assert len(issuer.asked) == 1
+
+
+@pytest.mark.parametrize("allowed", ["", "nonsense", "https://[::1", "https://u:p@auth.example.org"])
+@pytest.mark.parametrize("realm", ["", "nonsense", "https://[::1/t", "https://u:p@auth.example.org/t"])
+def test_what_is_no_address_allows_no_realm(allowed: str, realm: str) -> None:
+    issuer = Issuer()
+    with pytest.raises(RemoteError):
+        Credentials(HOME, PULLER, [allowed]).answer(f'Bearer realm="{realm}"', "s", issuer)
+    assert issuer.asked == []

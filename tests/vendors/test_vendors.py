@@ -279,6 +279,15 @@ def test_a_mount_at_quay_names_its_source_and_a_failed_one_is_an_upload(open_: O
     assert registry.received == len(BLOB)
 
 
+def test_a_mount_that_the_probe_saw_refused_is_not_asked_for(open_: Open) -> None:
+    transport = open_(Quay())
+    target = push(transport, "team/base", probe(transport, "team/dryport-probe", NOW))
+    before = len(transport.server.asked)
+    assert not target.mount("team/app", LAYER.digest, None)
+    assert len(transport.server.asked) == before
+    assert target.mount("team/app", LAYER.digest, "team/base")
+
+
 def test_a_layer_that_occurs_twice_is_reported_with_quays_words(open_: Open) -> None:
     target = push(open_(Quay()), "team/app")
     target.put_blob("team/app", descriptor(b"{}", OCI_LAYER), InMemory(b"{}"))
@@ -348,6 +357,23 @@ def test_gar_takes_blobs_whole_and_never_gets_a_chunk(open_: Open) -> None:
     push(transport, "project/app", found)
     assert registry.blobs["project/app", str(LAYER.digest)] == BLOB
     assert not [line for line in transport.server.asked[before:] if line.startswith("PATCH")]
+
+
+def test_a_session_that_gar_lost_is_begun_again_whole(open_: Open) -> None:
+    class Loses(Gar):
+        losses = 1
+
+        def put_uploads(self, request: Request, name: str, identity: str, query: dict[str, str]) -> None:
+            if self.losses and request.left > MIB:
+                self.losses -= 1
+                self.uploads.clear()
+            super().put_uploads(request, name, identity, query)
+
+    registry = Loses()
+    transport = open_(registry)
+    found = probe(transport, "project/dryport-probe", NOW)
+    push(transport, "project/app", found)
+    assert registry.blobs["project/app", str(LAYER.digest)] == BLOB
 
 
 def test_a_blob_that_broke_off_at_gar_begins_again_whole(open_: Open) -> None:
