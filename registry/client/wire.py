@@ -233,9 +233,7 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _Tls
 
 
-def with_rules(
-    pools: urllib3.PoolManager, rules: Rules, context: Callable[[], ssl.SSLContext]
-) -> urllib3.PoolManager:
+def with_rules(pools: urllib3.PoolManager, rules: Rules, context: Callable[[], ssl.SSLContext]) -> urllib3.PoolManager:
     """Make connections of these pools keep the rules; `context` is asked when the first goes over TLS."""
 
     def pool(kind: type[urllib3.HTTPConnectionPool], *args: Any, **more: Any) -> urllib3.HTTPConnectionPool:  # noqa: ANN401
