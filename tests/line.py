@@ -19,9 +19,11 @@ import threading
 from collections.abc import Coroutine, Iterable
 from typing import Any, Self, TypeVar
 
-BLOCK = 64 << 10
-BLOCKS_UNDER_WAY = 64
+BLOCK = 128 << 10
+BLOCKS_UNDER_WAY = 32
 """At most so much is on one connection's way: what TCP calls a window."""
+LATE = 0.05
+"""Seconds by which this process may be late to take what waits already: the line it plays would not have been idle."""
 Result = TypeVar("Result")
 
 
@@ -124,8 +126,8 @@ class Line:
                 block, is_cut = self._counted(await source.read(BLOCK), is_down=is_down)
             except OSError:
                 block, is_cut = b"", True
-            free = max(free, self._loop.time()) + (len(block) / self.rate if self.rate else 0)
-            await under_way.put((free + self.delay / 2, block))
+            free = max(free, self._loop.time() - LATE) + (len(block) / self.rate if self.rate else 0)
+            await under_way.put((max(free, self._loop.time()) + self.delay / 2, block))
             if is_cut:
                 await under_way.join()
                 _break(writers)

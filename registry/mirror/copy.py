@@ -19,6 +19,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from registry.client.remote import RemoteRegistry
 from registry.content import ContentSource
@@ -36,6 +37,7 @@ from registry.store.faults import DigestMismatchError
 STREAMS = 8
 _HOPELESS = frozenset({"registry-unreachable", "registry-certificate", "registry-denied", "token-realm-elsewhere"})
 """Faults that every further request would only repeat."""
+Item = TypeVar("Item")
 Place = Callable[[str], str]
 """The repository at the target for one of the source."""
 
@@ -149,6 +151,8 @@ class _Copy:
         self.fault = fault_of(source)
         self.faults: list[DryportError] = []
         self.failed: set[Digest] = set()
+        self.withheld: set[Digest] = set()
+        """Blobs that their makers alone may give away."""
         self.tally = Tally()
         self.pool = ThreadPoolExecutor(terms.streams, "copy")
 
@@ -176,9 +180,11 @@ class _Copy:
             )
         with _told(self.target):
             blobs = self._blobs(graphs)
-            missing = [
-                blob for blob, there in zip(blobs, self.pool.map(self._is_present, blobs), strict=True) if not there
-            ]
+            asked = [(name, blob.descriptor) for blob in blobs for name in blob.repositories]
+            held = self.pool.map(lambda pair: self.target.holds(*pair), asked)
+            holds = {(name, one.digest) for (name, one), is_held in zip(asked, held, strict=True) if is_held}
+            there = self.pool.map(lambda blob: self._is_present(blob, holds), blobs)
+            missing = [blob for blob, is_there in zip(blobs, there, strict=True) if not is_there]
         missing.sort(key=lambda blob: -blob.descriptor.size)
         return Plan(graphs, missing, self.tally)
 
@@ -190,10 +196,10 @@ class _Copy:
                 blob.repositories.append(self.terms.place(graph.repository))
         return list(blobs.values())
 
-    def _is_present(self, blob: Blob) -> bool:
+    def _is_present(self, blob: Blob, holds: set[tuple[str, Digest]]) -> bool:
         """Say whether no byte has to move; where one repository of the target has it, the others get to see it."""
         descriptor = blob.descriptor
-        lacking = [name for name in blob.repositories if not self.target.holds(name, descriptor)]
+        lacking = [name for name in blob.repositories if (name, descriptor.digest) not in holds]
         if not lacking:
             self.tally.add("blobs_present")
         elif self.is_dry:
@@ -247,8 +253,11 @@ class _Copy:
         total = sum(blob.descriptor.size for blob in blobs)
         with progress.meter("copying blobs", total) as meter:
             self._all(partial(self._send, meter=meter), blobs)
+            moved = [blob for blob in blobs if blob.descriptor.digest not in self.failed | self.withheld]
+            further = [(blob, name) for blob in moved for name in blob.repositories[1:]]
+            self._all(partial(self._show, meter=meter), further)
 
-    def _all(self, work: Callable[[Blob], None], items: Iterable[Blob]) -> None:
+    def _all(self, work: Callable[[Item], None], items: Iterable[Item]) -> None:
         """Do a piece of work for each item, several at a time; the first that fails for good ends the others."""
         running = [self.pool.submit(work, item) for item in items]
         try:
@@ -261,21 +270,31 @@ class _Copy:
             wait(running)
 
     def _send(self, blob: Blob, meter: Meter) -> None:
-        """Move one blob; a fault is remembered, one that would only repeat ends the copy."""
-        descriptor, where = blob.descriptor, f"{blob.source}@{blob.descriptor.digest}"
-        try:
-            first, *others = blob.repositories
-            moved = self._put(blob, first, meter)
+        """Move one blob into the first of its repositories."""
+        with self._remembering(blob):
+            moved = self._put(blob, blob.repositories[0], meter)
             if moved is None:
+                self.withheld.add(blob.descriptor.digest)
                 return
-            for name in others:
-                if not self.target.share(name, descriptor, first):
-                    again = self._put(blob, name, meter)
-                    self.tally.add("bytes_copied", again.sent if again else 0)
             self.tally.add("blobs_copied")
-            self.tally.add("blobs_linked", len(others))
             self.tally.add("bytes_copied", moved.sent)
             self.tally.add("bytes_shared", moved.shared)
+
+    def _show(self, pair: tuple[Blob, str], meter: Meter) -> None:
+        """Let a further repository have a blob that was moved."""
+        blob, name = pair
+        with self._remembering(blob):
+            if not self.target.share(name, blob.descriptor, blob.repositories[0]):
+                again = self._put(blob, name, meter)
+                self.tally.add("bytes_copied", again.sent if again else 0)
+            self.tally.add("blobs_linked")
+
+    @contextmanager
+    def _remembering(self, blob: Blob) -> Iterator[None]:
+        """Remember a fault; one that would only repeat ends the copy."""
+        descriptor, where = blob.descriptor, f"{blob.source}@{blob.descriptor.digest}"
+        try:
+            yield
         except DigestMismatchError as error:
             differs = "the source gave other bytes than their name promises"
             fault = self.fault("content-differs", differs, where=where, expected=error.expected, seen=error.seen)

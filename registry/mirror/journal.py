@@ -22,7 +22,7 @@ from registry.errors import SiteError
 from registry.oci.digest import Digest
 from registry.store import durable
 
-SYNC_BYTES = 16 << 20
+SYNC_BYTES = 32 << 20
 """What may be sent again after a power cut; syncs for less would cost more time than that takes."""
 _TABLE = """CREATE TABLE IF NOT EXISTS uploads
     (repository TEXT, digest TEXT, location TEXT NOT NULL, offset INTEGER NOT NULL, PRIMARY KEY (repository, digest))"""
