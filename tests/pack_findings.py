@@ -1,8 +1,8 @@
 """What people found in the real packs by reading them, and what the linter says, in the same words.
 
 A file of `tests/data/pack_findings` is what one reader wrote about one pack: from the pack itself and `docs/packs.md`
-alone, before there was a linter. `about` names what a finding is about; under `unsure` the reader says where the page could
-be read in two ways, and which one was taken.
+alone, before there was a linter. `about` names what a finding is about; under `unsure` the reader says where the page
+could be read in two ways, and which one was taken.
 """
 
 from __future__ import annotations
