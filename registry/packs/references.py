@@ -93,7 +93,7 @@ def full_references(text: str) -> Iterator[str]:
             if len(token) > MAX_TOKEN or "/" not in token or "//" in token:
                 continue
             found = _FULL.fullmatch(token.rstrip(".:"))
-            if found and not re.fullmatch(r"[^:]*(:[0-9]+)?/.*:[0-9]{2,5}", found[1].partition("@")[0]):
+            if found:
                 yield found[1]
 
 

@@ -68,6 +68,7 @@ def found(text: str) -> dict[str, bool]:
         (f"kind: ConfigMap\ndata: {{a: 'use {REAL} here'}}", REAL, False),
         (f"kind: ConfigMap\ndata: {{image: '{REAL}'}}", REAL, False),
         (f"kind: ConfigMap\ndata: {{sideImage: '{REAL}'}}", REAL, False),
+        ("kind: ConfigMap\ndata: {a: 'docker.io/library/postgres:16'}", "docker.io/library/postgres:16", False),
         (f"kind: Database\nspec: {{sideImage: '{REAL}'}}", REAL, True),
         ("kind: Database\nspec: {sideImage: 'registry.example.org/a/b:16'}", "registry.example.org/a/b:16", True),
         (f"kind: Database\nspec: {{sideImage: 'as {REAL} says'}}", REAL, False),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def said(folder: Path, helm: Helm | None, offered: Offered | None = None) -> set
     return {(one.reference, one.text.split()[0]) for one in report.findings if one.reference.startswith(names)}
 
 
-def templates(tmp_path: Path, text: str, values: Any = VALUES, **files: bytes | str) -> Path:
+def templates(tmp_path: Path, text: str, values: Mapping[str, Any] = VALUES, **files: bytes | str) -> Path:
     """Write a pack with one template in its chart."""
     data = chart(templates={"a.yaml": text})
     return make_pack(tmp_path / "web-1.0.0", values=values, files={"charts/web-1.0.0.tgz": data, **files})

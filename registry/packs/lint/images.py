@@ -18,13 +18,12 @@ def judge(content: PackContent, found: Inventory) -> Iterator[Finding]:
     declared = [entry for entry in found.images if entry.declared]
     strays = [entry.image for entry in found.images if entry.used and not entry.declared and not entry.macros]
     for entry in found.images:
-        if entry.macros and (entry.used or entry.possible):
+        is_named = entry.used or entry.possible
+        if entry.macros and is_named:
             yield Finding("image-by-macro", f"{entry.title} depends on {', '.join(entry.macros)}", _file(entry))
         elif not entry.declared:
             yield from _undeclared(entry, declared)
-        elif found.is_whole and not (
-            entry.used or entry.possible or any(_elsewhere(one, entry.image) for one in strays)
-        ):
+        elif found.is_whole and not is_named and not any(_elsewhere(stray, entry.image) for stray in strays):
             text = f"{entry.title} is not named by what is installed"
             yield Finding("image-unused", text, FILE, _line(content, entry))
     if found.method == "static" and content.installs:
