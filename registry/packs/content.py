@@ -113,6 +113,11 @@ class PackContent:
         return bool(self.metadata.charts or self.metadata.manifests)
 
     @property
+    def listed(self) -> set[str]:
+        """The charts and manifests that are to be installed, as paths in the pack, there or not."""
+        return {_inside(path) for path in (*self.metadata.charts, *self.metadata.manifests)}
+
+    @property
     def section(self) -> Value:
         """What stands under `pack` in the values."""
         return _map(self.values.get("pack"))
@@ -121,6 +126,10 @@ class PackContent:
         """Return the namespace that values put the pack into."""
         named = _map(_map(whole).get("pack")).get("namespace")
         return named if isinstance(named, str) and named else DEFAULT_NAMESPACE
+
+    def namespaces_in(self, whole: Value) -> set[str]:
+        """Return all namespaces of the pack: its own, and the additional ones."""
+        return {self.namespace_in(whole), *additional(_map(whole).get("pack"))}
 
     def release_in(self, whole: Value, chart: ChartFile) -> str:
         """Return a chart's release name: the override in the values, else the chart's name."""
@@ -136,6 +145,14 @@ def stems(path: str) -> Sequence[str]:
     name = PurePosixPath(path).name.removesuffix(".tgz")
     short = _VERSION_END.sub("", name)
     return (short, name) if short and short != name else (name,)
+
+
+def additional(section: Value) -> list[str]:
+    """Return the additional namespaces of a pack's section."""
+    more = _map(section).get("additionalNamespaces")
+    if isinstance(more, dict):
+        return [str(key) for key in more]
+    return [part.strip() for part in more.split(",") if part.strip()] if isinstance(more, str) else []
 
 
 def _values(files: PackFiles) -> tuple[Tree, Value, tuple[DeclaredImage, ...], list[Finding]]:

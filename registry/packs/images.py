@@ -11,7 +11,7 @@ Entry(reference='docker.io/library/web:1.0', declared=True, used=True, ...)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,6 +86,8 @@ class Inventory:
     failed: list[Made] = field(default_factory=list)
     always: list[tuple[str, str]] = field(default_factory=list)
     egress: dict[str, str] = field(default_factory=dict)
+    is_whole: bool = False
+    """Whether everything that is listed was rendered at least once: else nobody knows what is unused."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the inventory as documented for `--json`."""
@@ -146,8 +148,7 @@ def inventory(content: PackContent, helm: Helm | None, offered: Offered = ANY) -
     for declared in content.images:
         found.declare(declared)
     if helm is None:
-        for text, where, preset in _static(content):
-            found.name(text, where, kind="possible", preset=preset)
+        _look_through(content, found, frozenset())
     else:
         found.kube_versions = offered.versions
         _read_rendered(content, helm, found, offered)
@@ -159,6 +160,8 @@ def inventory(content: PackContent, helm: Helm | None, offered: Offered = ANY) -
 
 def _read_rendered(content: PackContent, helm: Helm, found: Inventory, offered: Offered) -> None:
     placeholders = Placeholders()
+    inside = {name for _, values in variants(content) for name in content.namespaces_in(values)}
+    done: set[tuple[str, str]] = set()
     seen: set[tuple[str, str]] = set()
     for made in rendered(content, helm, placeholders, offered):
         if made.fault:
@@ -169,6 +172,7 @@ def _read_rendered(content: PackContent, helm: Helm, found: Inventory, offered: 
         except ValueError as error:
             found.failed.append(Made(made.file, made.name, made.preset, made.kube_version, fault=str(error)))
             continue
+        done.add((made.file, made.preset))
         for named in manifests.found(documents):
             if len(found.images) > MOST_IMAGES:
                 found.failed.append(Made(made.file, made.name, fault=f"more than {MOST_IMAGES} images"))
@@ -182,25 +186,33 @@ def _read_rendered(content: PackContent, helm: Helm, found: Inventory, offered: 
                 seen.add((made.file, container))
                 found.always.append((made.file, container))
         for host, where in manifests.egress(documents).items():
-            if not placeholders.behind(host):
+            service, _, namespace = host.partition(".")
+            if not placeholders.behind(host) and not (service and namespace in inside):
                 found.egress.setdefault(host, f"{made.file}: {where}")
+    _look_through(content, found, done)
+    found.is_whole = content.listed <= {file for file, _ in done}
 
 
-def _static(content: PackContent) -> Iterator[tuple[str, str, str]]:
-    """Yield images that values and templates name, whether or not anything is ever started: text, where, preset."""
+def _look_through(content: PackContent, found: Inventory, done: Collection[tuple[str, str]]) -> None:
+    """Add what values and templates name, started or not, of each file and preset that did not render."""
     for title, values in variants(content):
-        for chart in content.charts:
-            if chart.chart is not None:
-                whole = merged(_defaults(chart.chart), chart.values_in(values))
-                yield from ((text, f"{chart.path}: {path}", title) for text, path in _in_values(whole, chart.chart))
-        for one in content.manifests:
-            yield from ((text, f"{one.path}: {path}", title) for text, path in _in_values(one.values_in(values), None))
+        for text, where, file in _static(content, values):
+            if (file, title) not in done:
+                found.name(text, f"{file}: {where}", kind="possible", preset=title)
+
+
+def _static(content: PackContent, values: Value) -> Iterator[tuple[str, str, str]]:
+    """Yield images that values and templates name: text, where, file."""
     for chart in content.charts:
-        for path, text in (chart.chart.templates if chart.chart else {}).items():
-            if "templates/tests/" not in path:
-                yield from ((image, f"{chart.path}: {path}", "") for image in _literal(text))
+        if chart.chart is not None:
+            whole = merged(_defaults(chart.chart), chart.values_in(values))
+            yield from ((text, path, chart.path) for text, path in _in_values(whole, chart.chart))
+            for path, text in chart.chart.templates.items():
+                if "templates/tests/" not in path:
+                    yield from ((image, path, chart.path) for image in _literal(text))
     for one in content.manifests:
-        yield from ((image, one.path, "") for image in _literal(one.text))
+        yield from ((text, path, one.path) for text, path in _in_values(one.values_in(values), None))
+        yield from ((image, "", one.path) for image in _literal(one.text))
 
 
 def _defaults(chart: Chart) -> Value:

@@ -1,8 +1,8 @@
 r"""What rendered manifests name: images, and other things that a site without internet does not have.
 
 Reads the documents that Helm made, without trusting their kinds: an image in a container, in a field called `image`, as
-`repository` and `tag`, in a variable called `..._IMAGE` or in an argument is **used**; one that other text names is
-**possible**. Custom resource definitions describe and use nothing.
+`repository` and `tag`, whole in a field called `...Image`, in a variable called `..._IMAGE` or in an argument is
+**used**; one that other text names is **possible**. Custom resource definitions describe and use nothing.
 
 >>> [(one.text, one.is_used) for one in found(parse("kind: Pod\\nspec: {containers: [{image: 'web:1'}]}"))]
 [('web:1', True)]
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from registry.packs.references import full_references, looks_like
+from registry.packs.references import full_references, is_full, looks_like
 from registry.packs.scalars import Value
 from registry.packs.tree import MAX_DEPTH, Tree
 
@@ -130,6 +130,9 @@ def pair(value: dict[str, Any], version: str = "") -> str:
 
 def _text(value: str, key: str, path: Sequence[str], where: str, *, is_text: bool) -> Iterator[Named]:
     above = path[-2] if len(path) > 1 else ""
+    if key.endswith("Image") and not is_text and is_full(value):
+        yield Named(value, is_used=True, where=where)
+        return
     if key == "image" and not is_text:
         is_container = len(path) > 2 and path[-3] in _CONTAINERS  # noqa: PLR2004 - containers.0.image
         if value and (is_container or looks_like(value)):
@@ -167,8 +170,7 @@ def _variable(name: str, value: str, path: tuple[str, ...]) -> Iterator[tuple[tu
     if "IMAGE" not in name.upper().replace("IMAGEPULL", "").replace("IMAGE_PULL", ""):
         yield path, value, "value"
         return
-    several = list(full_references(value))
-    for one in [value] if looks_like(value) else several:
+    for one in [value] if is_full(value) else full_references(value):
         yield path, one, "image"
 
 

@@ -82,14 +82,24 @@ class Image:
 
 
 def full_references(text: str) -> Iterator[str]:
-    """Yield what in free text can only be an image: host, path, and tag or digest. Linear for any text."""
+    """Yield what in free text can only be an image: host, path, and tag or digest. Linear for any text.
+
+    Lines that begin with `#` are remarks: what they name is an example.
+    """
     for line in text[:MAX_TEXT].splitlines():
+        if line.lstrip().startswith("#"):
+            continue
         for token in re.split(r"[\s\"'`,;=()\[\]{}<>|]+", line):
             if len(token) > MAX_TOKEN or "/" not in token or "//" in token:
                 continue
             found = _FULL.fullmatch(token.rstrip(".:"))
-            if found and not re.fullmatch(r"[^:]*(:[0-9]+)?/.*:[0-9]{2,5}", found[1].partition("@")[0]):
+            if found:
                 yield found[1]
+
+
+def is_full(text: str) -> bool:
+    """Say whether a whole text can be an image with host, path, and tag or digest."""
+    return looks_like(text) and Image.parse(text).has_host
 
 
 def looks_like(text: str) -> bool:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from registry.packs.content import additional
 from registry.packs.findings import Finding
-from registry.packs.lint.values import PRIORITY, additional
+from registry.packs.lint.values import PRIORITY
 from registry.packs.schema import spelled
 from registry.profiles.composing import Composed, Part, place
 

@@ -67,6 +67,11 @@ def found(text: str) -> dict[str, bool]:
         (f"kind: Pod\nspec: {{containers: [{{image: 'w:1', env: [{{name: OTHER, value: '{REAL}'}}]}}]}}", REAL, False),
         (f"kind: ConfigMap\ndata: {{a: 'use {REAL} here'}}", REAL, False),
         (f"kind: ConfigMap\ndata: {{image: '{REAL}'}}", REAL, False),
+        (f"kind: ConfigMap\ndata: {{sideImage: '{REAL}'}}", REAL, False),
+        ("kind: ConfigMap\ndata: {a: 'docker.io/library/postgres:16'}", "docker.io/library/postgres:16", False),
+        (f"kind: Database\nspec: {{sideImage: '{REAL}'}}", REAL, True),
+        ("kind: Database\nspec: {sideImage: 'registry.example.org/a/b:16'}", "registry.example.org/a/b:16", True),
+        (f"kind: Database\nspec: {{sideImage: 'as {REAL} says'}}", REAL, False),
     ],
 )
 def test_an_image_is_used_or_only_possible(spec: str, image: str, used: bool) -> None:
@@ -83,6 +88,10 @@ def test_an_image_is_used_or_only_possible(spec: str, image: str, used: bool) ->
         f"kind: Thing\nmetadata: {{annotations: {{a: '{REAL}'}}}}",
         "kind: ConfigMap\ndata: {a: 'https://registry.example.org/a/b:1'}",
         "kind: Thing\nspec: {repository: 'https://charts.example.org', tag: 1}",
+        "kind: Thing\nspec: {sideImage: 'web:1'}",
+        "kind: Pod\nspec: {containers: [{env: [{name: IMAGE_CONFIG_MAP_NAME, value: 'images:config'}]}]}",
+        "kind: Pod\nspec: {containers: [{args: ['--server=agent.example.org:443']}]}",
+        f"kind: ConfigMap\ndata: {{a: '  # as in {REAL}'}}",
     ],
 )
 def test_what_is_no_image_is_none(spec: str) -> None:

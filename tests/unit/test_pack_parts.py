@@ -287,10 +287,14 @@ def test_free_text_names_images_only_with_host_path_and_version() -> None:
     3.6.0=quay.io/strimzi/kafka:0.40.0-kafka-3.6.0 "ghcr.io/a/b@sha256:"""
         + "a" * 64
         + """"
-    example.com/path:8080
+    docker.io/library/postgres:16 and example.com:8080/path has no tag
     """
     )
-    assert list(full_references(text)) == ["quay.io/strimzi/kafka:0.40.0-kafka-3.6.0", "ghcr.io/a/b@sha256:" + "a" * 64]
+    assert list(full_references(text)) == [
+        "quay.io/strimzi/kafka:0.40.0-kafka-3.6.0",
+        "ghcr.io/a/b@sha256:" + "a" * 64,
+        "docker.io/library/postgres:16",
+    ]
 
 
 # -- places

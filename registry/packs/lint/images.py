@@ -16,15 +16,23 @@ def judge(content: PackContent, found: Inventory) -> Iterator[Finding]:
     """Yield what is odd about a pack's images."""
     yield from _declared(content)
     declared: dict[str, list[Entry]] = {}
+    strays: dict[str, list[Image]] = {}
     for entry in found.images:
         if entry.declared:
             declared.setdefault(entry.image.path, []).append(entry)
+        elif entry.used and not entry.macros:
+            strays.setdefault(entry.image.path, []).append(entry.image)
     for entry in found.images:
-        if entry.macros and (entry.used or entry.possible):
+        is_named = entry.used or entry.possible
+        if entry.macros and is_named:
             yield Finding("image-by-macro", f"{entry.title} depends on {', '.join(entry.macros)}", _file(entry))
         elif not entry.declared:
             yield from _undeclared(entry, declared.get(entry.image.path, ()))
-        elif not (entry.used or entry.possible):
+        elif (
+            found.is_whole
+            and not is_named
+            and not any(_elsewhere(stray, entry.image) for stray in strays.get(entry.image.path, ()))
+        ):
             text = f"{entry.title} is not named by what is installed"
             yield Finding("image-unused", text, FILE, entry.line)
     yield from _around(content, found)

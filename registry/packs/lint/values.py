@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from registry.packs.content import DEFAULT_NAMESPACE, PackContent, stems
+from registry.packs.content import DEFAULT_NAMESPACE, PackContent, additional, stems
 from registry.packs.findings import Finding
-from registry.packs.scalars import Value
 
 FILE = "values.yaml"
 PRIORITY = "spectrocloud.com/install-priority"
@@ -41,14 +40,6 @@ def judge(content: PackContent) -> Iterator[Finding]:
     if priority is not None and (isinstance(priority, bool) or not _INTEGER.fullmatch(str(priority).strip())):
         yield Finding("install-priority-invalid", f"{priority!r} is no whole number", FILE, _line(content, PRIORITY))
     yield from _checks(content)
-
-
-def additional(section: Value) -> list[str]:
-    """Return the additional namespaces of a pack's section."""
-    more = section.get("additionalNamespaces") if isinstance(section, dict) else None
-    if isinstance(more, dict):
-        return [str(key) for key in more]
-    return [part.strip() for part in more.split(",") if part.strip()] if isinstance(more, str) else []
 
 
 def pairs(text: str) -> list[tuple[str, str, str]]:
