@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from registry.client.uploads import Habits
+from registry.client.upload_state import Habits
 
 NAMES: Final = {
     "writable": "takes an upload at all",

@@ -49,8 +49,7 @@ class Outgoing:
 
     def blocks(self, start: int, end: int, on_block: Callable[[int], None]) -> Iterator[Block]:
         """Yield the bytes from `start` to `end`. Raises MediaError if they are not there or not what they should be."""
-        if self._hashed < start:
-            self._catch_up(start)
+        self._catch_up(start)
         while start < end:
             block = self._read(start, min(BLOCK, end - start))
             self._hash(start, block)
@@ -62,8 +61,9 @@ class Outgoing:
             start = stop
 
     def check(self) -> None:
-        """Raise MediaError if all bytes were hashed and are not the promised ones."""
-        if self._hasher and self._hashed == self.descriptor.size:
+        """Raise MediaError unless all bytes are the promised ones; those that were sent earlier are read for that."""
+        self._catch_up(self.descriptor.size)
+        if self._hasher:
             seen = self._hasher.hexdigest()
             if seen != self.descriptor.digest.hex:
                 raise self._differs("content-differs", str(self.descriptor.digest), seen)
@@ -75,7 +75,7 @@ class Outgoing:
 
     def _catch_up(self, start: int) -> None:
         """Hash what an earlier process sent, if it lies on this machine."""
-        if getattr(self.content, "is_far", False):
+        if self._hashed < start and getattr(self.content, "is_far", False):
             self._hasher = None
         while self._hasher and self._hashed < start:
             self._hash(self._hashed, self._read(self._hashed, min(BLOCK, start - self._hashed)))

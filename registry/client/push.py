@@ -19,7 +19,8 @@ from registry.client.answer import Again, Reply
 from registry.client.capabilities import Capabilities
 from registry.client.outgoing import Outgoing, Whole
 from registry.client.transport import MISSING, Transport
-from registry.client.uploads import LOST, Habits, OnProgress, Resumable, Sent, Upload
+from registry.client.upload_state import Habits, OnProgress, Resumable, Sent
+from registry.client.uploads import LOST, Upload
 from registry.content import Content
 from registry.errors import RemoteError
 from registry.oci.descriptor import Descriptor

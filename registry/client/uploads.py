@@ -16,17 +16,19 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import NoReturn
 
 from registry.client.address import redirected
 from registry.client.answer import Again, Reply
 from registry.client.outgoing import Outgoing
 from registry.client.transport import MISSING, Transport
+from registry.client.upload_state import Habits, OnProgress, Resumable, Sent
 from registry.errors import DryportError, RemoteError
 from registry.oci.descriptor import Descriptor
 
-CHUNK = 32 << 20
-LEAST_CHUNK = 1 << 20
+__all__ = ["Habits", "Resumable", "Sent", "Upload", "reported_offset"]
+
+LEAST_CHUNK, MOST_CHUNK = 1 << 20, 1 << 30
 BUSY_SECONDS = 0.5
 SETTLING_TURNS = 10
 BUSY_TURNS = 3
@@ -36,59 +38,6 @@ TAKEN = frozenset({200, 201, 202, 204})
 LOST = frozenset({404, 410})
 UNSUPPORTED = frozenset({404, 405, 411, 413, 415, 501})
 _RANGE = re.compile(r"(?:bytes[ =])?0-(\d{1,19})")
-
-
-@dataclass(frozen=True, slots=True)
-class Resumable:
-    """An upload under way, as a journal keeps it: where its session lies, and how much of it was sent at least."""
-
-    location: str
-    offset: int
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Return the state that `as_json` gave. Raises ValueError."""
-        location, offset = value.get("location"), value.get("offset")
-        if not isinstance(location, str) or type(offset) is not int or offset < 0:
-            raise ValueError("not the state of an upload")
-        return cls(location, offset)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the state as a JSON value."""
-        return {"location": self.location, "offset": self.offset}
-
-
-OnProgress = Callable[[int, Resumable], None]
-"""Told how many bytes more than ever before are on their way (0 for a session that begins), and the state to keep."""
-
-
-@dataclass
-class Habits:
-    """How a registry takes uploads; None is not known yet. What one upload learns, the next need not."""
-
-    monolithic: bool | None = None
-    chunked: bool | None = None
-    keeps_broken: bool | None = None
-    """Whether what arrived of a broken request is kept, and told of."""
-    chunk: int = CHUNK
-
-    def prefers_whole(self, size: int) -> bool:
-        """Say whether a blob of this size goes in one request, given that nothing of it is there."""
-        if self.monolithic is False:
-            return False
-        return size <= self.chunk or self.chunked is False or self.keeps_broken is not False
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """What an upload took."""
-
-    bytes_sent: int
-    """More than the blob's size where something had to be sent again."""
-    sessions: int
-    interruptions: int
-    is_proven: bool
-    """Whether every byte was checked on this side; else only the registry checked the whole."""
 
 
 @dataclass
@@ -115,6 +64,10 @@ class Upload:
     refusals: int = 0
     """How often in a row the registry wanted another byte than it had said."""
     is_unsure: bool = False
+    is_fresh: bool = False
+    """Whether the session was begun here, and nothing was sent to it before."""
+    may_be_there: bool = False
+    """Whether all was sent once: an answer that was lost may have said that all is well."""
     is_resumed: bool = False
     is_whole: bool = field(init=False)
 
@@ -124,13 +77,16 @@ class Upload:
     def run(self, begun: Resumable | None = None) -> Sent:
         """Send the blob, on from a session that was begun earlier if it still is. Raises RemoteError or MediaError."""
         if begun:
-            self.location, self.sent, self.is_unsure = begun.location, self.descriptor.size, True
+            self.location, self.sent = begun.location, self.descriptor.size
+            self.is_unsure = self.may_be_there = True
         budget = self.transport.budget()
         while True:
             try:
                 if self.is_unsure:
                     self._look()
                 if self.location is None:
+                    if self.may_be_there and self._is_there():
+                        return self._result()
                     self._begin()
                 self._send()
             except Again as again:
@@ -141,7 +97,7 @@ class Upload:
                     self._cancel()
                 raise
             else:
-                return Sent(self.bytes_sent, self.sessions, self.interruptions, self.outgoing.is_proven)
+                return self._result()
 
     def _begin(self) -> None:
         """OCI dist-spec: end-4a."""
@@ -151,8 +107,9 @@ class Upload:
         self._moved(reply)
         least = reply.headers.get("OCI-Chunk-Min-Length", "")
         if least.isascii() and least.isdecimal():
-            self.habits.chunk = max(self.habits.chunk, int(least[:12]))
+            self.habits.chunk = max(self.habits.chunk, min(int(least[:12]), MOST_CHUNK))
         self.sessions += 1
+        self.is_fresh, self.may_be_there = True, False
         self.offset = self.sent = self.confirmed = self.refusals = 0
         self.is_unsure = self.is_resumed = False
         self._tell(0)
@@ -169,13 +126,20 @@ class Upload:
 
     def _put_whole(self) -> None:
         """OCI dist-spec: end-6, with all of the blob as its body."""
-        reply = self._transfer("PUT", self._closing(), 0, self.descriptor.size, {*DONE, *UNSUPPORTED, 400, 416})
+        if not self.descriptor.size:
+            self.outgoing.check()
+        is_fresh = self.is_fresh
+        reply = self._transfer("PUT", self._closing(), 0, self.descriptor.size, {*DONE, *UNSUPPORTED, 400, 410, 416})
         if reply.status in DONE:
             self._accepted(reply)
             self.habits.monolithic = True
+        elif reply.status in LOST and not is_fresh:
+            self._gone(reply)
         elif reply.status in UNSUPPORTED:
+            if self.habits.chunked is False and reply.status in LOST:
+                self._gone(reply)
             if self.habits.chunked is False:
-                self._gone_or_refused(reply)
+                raise self._refused(reply, "the registry takes the blob neither whole nor in chunks")
             if reply.status != 413:  # noqa: PLR2004 - too large says nothing about smaller ones
                 self.habits.monolithic = self.habits.monolithic or False
             self.is_whole = False
@@ -184,10 +148,7 @@ class Upload:
         else:
             raise self._refused(reply, "the registry refuses the blob")
 
-    def _gone_or_refused(self, reply: Reply) -> None:
-        """Tell a session that is gone, which can be begun again, from a registry that takes nothing in any way."""
-        if reply.status not in LOST:
-            raise self._refused(reply, "the registry takes the blob neither whole nor in chunks")
+    def _gone(self, reply: Reply) -> NoReturn:
         self._forget()
         raise Again(f"the upload session is gone: {_words(reply)}", status=reply.status)
 
@@ -206,8 +167,7 @@ class Upload:
                 self._moved(reply)
             self._tell(0)
         elif reply.status in LOST:
-            self._forget()
-            raise Again(f"the upload session is gone: {_words(reply)}", status=reply.status)
+            self._gone(reply)
         elif reply.status == 413 and self.habits.chunk > LEAST_CHUNK:  # noqa: PLR2004
             self.habits.chunk = max(LEAST_CHUNK, self.habits.chunk // 2)
             raise Again(f"too large a chunk: {_words(reply)}", status=reply.status)
@@ -231,8 +191,7 @@ class Upload:
         if reply.status in DONE:
             self._accepted(reply)
         elif reply.status in LOST:
-            self._forget()
-            raise Again(f"the upload session is gone: {_words(reply)}", status=reply.status)
+            self._gone(reply)
         elif self.is_resumed:  # what was there before may have been something else: once more, from the beginning
             self._cancel()
             raise Again(f"what was resumed is refused: {_words(reply)}", status=reply.status)
@@ -288,7 +247,7 @@ class Upload:
         *,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        self.is_unsure = True
+        self.is_unsure, self.is_fresh = True, False
         body = self.outgoing.part(start, end, self._passing(start))
         headers = {"Content-Type": "application/octet-stream", **(headers or {})}
         scope = f"repository:{self.repository}:pull,push"
@@ -306,6 +265,7 @@ class Upload:
             self.bytes_sent += stop - before
             before = stop
             self.sent = max(self.sent, stop)
+            self.may_be_there |= stop == self.descriptor.size
             more = max(0, stop - self.farthest)
             self.farthest += more
             self._tell(more)
@@ -315,6 +275,15 @@ class Upload:
     def _tell(self, more: int) -> None:
         if self.location:
             self.on_progress(more, Resumable(self.location, self.offset if not more else self.sent))
+
+    def _is_there(self) -> bool:
+        """OCI dist-spec: end-2."""
+        reply = self._ask("HEAD", f"/v2/{self.repository}/blobs/{self.descriptor.digest}", {200, *LOST, 405})
+        self.may_be_there = False
+        return reply.status == 200 and reply.headers.get("Content-Length") == str(self.descriptor.size)  # noqa: PLR2004
+
+    def _result(self) -> Sent:
+        return Sent(self.bytes_sent, self.sessions, self.interruptions, self.outgoing.is_proven)
 
     def _ask(self, method: str, target: str, answers: set[int]) -> Reply:
         scope = f"repository:{self.repository}:pull,push"

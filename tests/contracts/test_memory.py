@@ -22,7 +22,7 @@ from registry.client.push import RemoteTarget
 from registry.client.ranges import ParallelBlob
 from registry.client.remote import RemoteRegistry
 from registry.client.transport import Transport
-from registry.client.uploads import Habits
+from registry.client.upload_state import Habits
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
 

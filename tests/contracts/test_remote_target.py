@@ -11,7 +11,7 @@ import pytest
 from registry.client.access import Access, fixed_login
 from registry.client.push import RemoteTarget
 from registry.client.transport import Transport
-from registry.client.uploads import Habits, Resumable
+from registry.client.upload_state import Habits, Resumable
 from registry.content import Content
 from registry.errors import MediaError, RemoteError
 from registry.oci.descriptor import Descriptor

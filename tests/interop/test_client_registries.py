@@ -14,7 +14,7 @@ from registry.client.probe import probe
 from registry.client.push import RemoteTarget
 from registry.client.remote import RemoteRegistry
 from registry.client.transport import Limits, Transport
-from registry.client.uploads import Habits, Resumable
+from registry.client.upload_state import Habits, Resumable
 from registry.errors import RemoteError
 from registry.oci import strictjson
 from registry.oci.digest import Digest

@@ -15,7 +15,8 @@ from registry.client.answer import Reply
 from registry.client.capabilities import Capabilities
 from registry.client.challenges import challenges
 from registry.client.pace import retry_after
-from registry.client.uploads import Resumable, reported_offset
+from registry.client.upload_state import Resumable
+from registry.client.uploads import reported_offset
 from registry.errors import RemoteError, UsageError
 
 PIECES = st.sampled_from(['"', "\\", ",", "=", " ", "Bearer", "Basic", "realm", "scope", "x", "\t", "é", "\x00", "a=b"])

@@ -16,7 +16,7 @@ from registry.client.capabilities import NAMES, Capabilities
 from registry.client.probe import probe
 from registry.client.push import RemoteTarget
 from registry.client.transport import Limits, Transport
-from registry.client.uploads import Habits
+from registry.client.upload_state import Habits
 from registry.errors import RemoteError
 from registry.oci.digest import Digest
 from registry.oci.manifest import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, artifact
