@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from installer.cli.connecting import connect, connection_options
+from installer.cli.connecting import Login, connection_options, refuse_mixed
 from installer.cli.render import Console, amount, json_option
-from installer.cli.trusting import trust_options
+from installer.cli.trusting import Trust, trust_options
 from registry.errors import MediaError, SiteError
 
 if TYPE_CHECKING:
@@ -87,28 +87,25 @@ def scrub(
     bundle: Path | None,
     url: str | None,
     look_only: bool,
-    ca: Path | None,
-    user: str | None,
-    password_file: Path | None,
-    home: Path | None,
-    first_root: Path | None,
-    fingerprint: str | None,
+    login: Login,
+    trust: Trust,
     as_json: bool,
 ) -> None:
     """Read every byte of a store, and mend what is damaged. What cannot be mended is put aside."""
     from registry.store.scrub import scrub as run  # noqa: PLC0415 - as above
 
     console = Console(as_json=as_json)
+    refuse_mixed(login, trust, registry=url is not None, bundle=bundle is not None)
     with ExitStack() as stack:
         sources: list[ContentSource] = []
         if bundle:
             from installer.cli.serving import open_bundle  # noqa: PLC0415 - as above
 
-            verified = open_bundle(bundle, home, first_root, fingerprint)
+            verified = open_bundle(bundle, trust)
             stack.callback(verified.close)
             sources.append(verified.content())
         if url:
-            sources.append(stack.enter_context(connect(url, ca, user, password_file)))
+            sources.append(stack.enter_context(login.to(url)))
         seen = run(stack.enter_context(_opened(folder)), sources, console, repair=not look_only)
     if seen.lost:
         raise SiteError(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from installer.cli.connecting import connect, connection_options
+from installer.cli.connecting import Login, connection_options
 from installer.cli.render import Console, Verbs, json_option
 from registry.errors import DryportError, RemoteError
 
@@ -28,10 +27,10 @@ def pack() -> None:
 @click.option("--registry", "url", required=True, metavar="URL", help="https://HOST:PORT")
 @connection_options
 @json_option
-def list_(*, url: str, ca: Path | None, user: str | None, password_file: Path | None, as_json: bool) -> None:
+def list_(*, url: str, login: Login, as_json: bool) -> None:
     """List the packs that a registry serves. Each is fetched, checked against its digest, and read."""
     console = Console(as_json=as_json)
-    with connect(url, ca, user, password_file) as remote:
+    with login.to(url) as remote:
         names, faults = _packs(remote)
     lines = [f"{one['name']}:{one['version']}  {one['layer']}  {one['digest']}{_notes(one)}" for one in names]
     text = "\n".join(lines or ["the registry offers no packs"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +12,9 @@ import click
 
 from installer.cli import keeping
 from installer.cli.access import audit, token
-from installer.cli.connecting import connect, connection_options
+from installer.cli.connecting import Login, connection_options, refuse_mixed
 from installer.cli.render import Console, Verbs, amount, json_option
-from installer.cli.trusting import trust_options
+from installer.cli.trusting import Trust, trust_options
 from installer.cli.users import user as users_group
 from registry.errors import SiteError, UsageError
 
@@ -56,9 +57,7 @@ def serve(
     key: Path | None,
     users: Path | None,
     workers: int | None,
-    home: Path | None,
-    first_root: Path | None,
-    fingerprint: str | None,
+    trust: Trust,
     as_json: bool,
 ) -> None:
     """Serve until the process is told to end. Bundles are verified first and served without unpacking them."""
@@ -70,13 +69,12 @@ def serve(
     options: dict[str, object] = {"listen": listen, "certificate": certificate, "key": key, "users": users}
     options |= {"store": store, "workers": workers}
     given = {name: value for name, value in options.items() if value is not None}
-    trust = {"home": home, "root": first_root, "fingerprint": fingerprint}
     if config is not None:
-        if given or bundles or any(trust.values()):
+        if given or bundles or trust.is_given:
             raise UsageError("config-and-options", "a configuration file stands alone", hint="write it into the file")
         wanted, folder = serving.ServeConfig.read(config), config.parent
     else:
-        wanted, folder = _from_options(given, [{"path": path, **trust} for path in bundles]), Path()
+        wanted, folder = _from_options(given, [{"path": path, **asdict(trust)} for path in bundles]), Path()
     console = Console(as_json=as_json)
     settings = wanted.settings(folder)
 
@@ -134,12 +132,8 @@ def import_(
     source: str,
     folder: Path,
     repositories: tuple[str, ...],
-    ca: Path | None,
-    user: str | None,
-    password_file: Path | None,
-    home: Path | None,
-    first_root: Path | None,
-    fingerprint: str | None,
+    login: Login,
+    trust: Trust,
     as_json: bool,
 ) -> None:
     """Copy repositories into a store, every byte checked. What is there already is not copied; a killed run goes on."""
@@ -148,22 +142,16 @@ def import_(
     from registry.store.store import Store  # noqa: PLC0415
 
     console = Console(as_json=as_json)
-    is_remote, trust, login = "://" in source, (home, first_root, fingerprint), (ca, user, password_file)
-    if any(trust if is_remote else login):
-        raise UsageError(
-            "options-mixed",
-            "--ca, --user and --password-file are for a registry; --home, --root and --fingerprint are for a bundle",
-            where=source,
-            hint="leave out those that do not belong to this source",
-        )
+    is_remote = "://" in source
+    refuse_mixed(login, trust, registry=is_remote, bundle=not is_remote, where=source)
     with Store.open(folder) as store:
         if is_remote:
-            with connect(source, ca, user, password_file) as remote:
+            with login.to(source) as remote:
                 report = copy(remote, store, console, repositories=repositories)
         else:
-            verified = open_bundle(Path(source), home, first_root, fingerprint)
+            verified = open_bundle(Path(source), trust)
             try:
-                take_in(verified, home)
+                take_in(verified, trust.home)
                 report = copy(verified.content(), store, console, repositories=repositories)
             finally:
                 verified.close()

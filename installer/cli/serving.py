@@ -23,7 +23,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError, field_validator
 
 from bundles.verify import Verified, verify
-from installer.cli.trusting import trust_state
+from installer.cli.trusting import Trust
 from installer.site import memory
 from installer.site.home import Home
 from registry.content import ContentSource
@@ -184,14 +184,14 @@ def opened(settings: Settings, bundles: Sequence[BundleEntry], folder: Path) -> 
         yield Served(store, mounts, origins, [warning for one in verified for warning in one.warnings])
 
 
-def open_bundle(path: Path, home: Path | None, root: Path | None, fingerprint: str | None) -> Verified:
-    """Return a bundle, verified against whom the options trust. Raises UsageError, TrustError, MediaError.
+def open_bundle(path: Path, trust: Trust) -> Verified:
+    """Return a bundle, verified against whom a person trusts. Raises UsageError, TrustError, MediaError.
 
     A site's home learns the newer roots that the bundle brings.
     """
-    if home is not None and root is None and fingerprint is None:
-        return memory.verified(Home.open(home), path, now=datetime.now(UTC))
-    state = trust_state(home, root, fingerprint)
+    if trust.home is not None and trust == Trust(trust.home):
+        return memory.verified(Home.open(trust.home), path, now=datetime.now(UTC))
+    state = trust.state()
     if state is None:
         raise _untrusted(path)
     return verify(path, state, now=datetime.now(UTC))
@@ -224,4 +224,4 @@ def address(text: str) -> tuple[str, int]:
 
 def _verified(entry: BundleEntry, folder: Path) -> Verified:
     home, root = (folder / path if path else None for path in (entry.home, entry.root))
-    return open_bundle(folder / entry.path, home, root, entry.fingerprint)
+    return open_bundle(folder / entry.path, Trust(home, root, entry.fingerprint))
