@@ -24,12 +24,6 @@ from tests.oci_samples import descriptor, image
 HELLO = b"hello"
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
-        yield opened
-
-
 def files(folder: Path) -> set[str]:
     """Every file that is not the database."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and "index." not in path.name}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from registry.oci.digest import Digest
@@ -12,12 +9,6 @@ from registry.store.faults import DigestMismatchError, UploadBusyError, UploadUn
 from registry.store.store import Store
 
 DATA = b"0123456789" * 1000
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
-        yield opened
 
 
 def test_an_upload_goes_on_in_another_process(store: Store) -> None:

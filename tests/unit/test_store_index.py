@@ -1,0 +1,114 @@
+"""The index: never replaced by an empty one, made anew from the ledger and the files, taken over from older stores."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from registry.errors import SiteError
+from registry.oci.digest import Digest
+from registry.oci.manifest import OCI_MANIFEST
+from registry.progress import Silent
+from registry.store.gc import collect
+from registry.store.ledger import Ledger
+from registry.store.rebuild import rebuild
+from registry.store.retention import retain
+from registry.store.store import Store
+from tests.oci_samples import image
+from tests.store_samples import ONE, TWO, allow, damage, push, shown
+
+
+def test_a_lost_index_is_never_replaced_by_an_empty_one(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        push(store, ONE, "1")
+    (tmp_path / "index.sqlite").unlink()
+    with pytest.raises(SiteError) as caught:
+        Store.open(tmp_path)
+    assert caught.value.reference == "store-index-lost"
+    assert "rebuild" in caught.value.hint
+
+
+@pytest.mark.parametrize("how", ["lost", "damaged", "whole"])
+def test_an_index_is_made_anew_from_the_ledger_and_the_files(tmp_path: Path, how: str) -> None:
+    with Store.open(tmp_path) as store:
+        push(store, ONE, "1", "latest")
+        push(store, TWO, "2", "latest")
+        gone = push(store, image(b"gone"), "gone", "too", repository="b/c")
+        push(store, TWO, "stays", "dropped", repository="b/c")
+        store.delete_manifest("b/c", gone)
+        store.delete_tag("b/c", "dropped")
+        before = shown(store)
+        if how == "damaged":
+            collect(store)  # which writes the ledger anew
+        with pytest.raises(SiteError) as caught:
+            rebuild(tmp_path, Silent())
+        assert caught.value.reference == "store-in-use"
+    if how == "lost":
+        (tmp_path / "index.sqlite").unlink()
+    elif how == "damaged":
+        (tmp_path / "index.sqlite").write_bytes(b"no database" * 100)
+    with (tmp_path / "index.ledger").open("ab") as file:
+        file.write(b'\n{"put":"cut sho')
+    done = rebuild(tmp_path, Silent())
+    assert (done.repositories, done.manifests, done.tags, done.lost) == (2, 3, 4, ())
+    with Store.open(tmp_path) as store:
+        assert shown(store) == before
+        for sample, name in ((ONE, "a"), (TWO, "a"), (TWO, "b/c")):
+            assert all(store.has_blob(name, digest) for digest in sample.blobs)
+        allow(store, "keep: [{tags: '*', previous: 0}]")
+        assert [one.tag for one in retain(store)] == ["1"]  # the order in which tags were set is known still
+
+
+def test_a_rebuild_tells_what_is_lost(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        digest = push(store, ONE, "1")
+        push(store, TWO, "2")
+        damage(store, digest)
+    assert rebuild(tmp_path, Silent()).lost == (f"a@{digest}",)
+    with Store.open(tmp_path) as store:
+        assert store.tags("a") == ["2"]
+
+
+def test_a_line_that_was_cut_short_spoils_no_other(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.put("a", Digest.of(b"1"), OCI_MANIFEST, ["1"])
+    whole = ledger.path.read_bytes()
+    for length in range(len(whole)):
+        ledger.path.write_bytes(whole[:length])
+        ledger.put("b", Digest.of(b"2"), OCI_MANIFEST, ["2"])
+        assert ledger.read()["b"].tags == {"2": Digest.of(b"2")}
+
+
+def test_a_store_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        push(store, ONE, "1")
+        used = sum(map(len, (ONE.config, ONE.layer, ONE.manifest)))
+    shutil.copy(tmp_path / "index.sqlite", tmp_path / "now")
+    with sqlite3.connect(tmp_path / "index.sqlite") as connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f"DROP TRIGGER {name}")
+        for statement in (
+            "DROP INDEX manifests_by_digest",
+            "DROP INDEX uploads_by_repository",
+            "ALTER TABLE repositories DROP COLUMN used",
+            "ALTER TABLE repositories DROP COLUMN generation",
+            "ALTER TABLE holdings DROP COLUMN dead",
+            "ALTER TABLE manifests DROP COLUMN dead",
+            "ALTER TABLE tags DROP COLUMN sequence",
+            "ALTER TABLE uploads DROP COLUMN reserved",
+            "ALTER TABLE uploads DROP COLUMN seen",
+            "UPDATE facts SET value = '1'",
+        ):
+            connection.execute(statement)
+    connection.close()
+    (tmp_path / "index.ledger").unlink()
+    with Store.open(tmp_path) as store:
+        push(store, TWO, "1")
+        collect(store)
+        assert list(store.ledger.read()["a"].tags) == ["1"]
+    with sqlite3.connect(tmp_path / "index.sqlite") as connection:
+        now = connection.execute("SELECT used FROM repositories").fetchone()[0]
+    assert now == used + sum(map(len, (TWO.config, TWO.layer, TWO.manifest)))
