@@ -13,11 +13,11 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, insert, select, update
+from sqlalchemy import Connection, create_engine, event, insert, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from registry.errors import SiteError
@@ -39,6 +39,7 @@ class Database:
         self._turn = threading.Lock()
         with _alone(path.with_suffix(".lock")):
             self._create()
+            self._renew_indexes()
         self._watcher = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._watching = threading.Lock()
 
@@ -98,6 +99,19 @@ class Database:
                 seen=f"version {seen}",
                 hint="use the dryport that wrote it, or a newer one",
             )
+
+    def _renew_indexes(self) -> None:
+        """Make the indexes that the program before did not have; a full disk goes without until it has room."""
+        wanted = {str(index.name): index for table in schema.metadata.tables.values() for index in table.indexes}
+        with self.reading() as connection:
+            known = set(connection.scalars(text("SELECT name FROM sqlite_master WHERE type = 'index'")))
+        missing, needless = wanted.keys() - known, known & schema.REPLACED
+        if missing or needless:
+            with suppress(OSError), self.writing() as connection:
+                for name in sorted(missing):
+                    wanted[name].create(connection)
+                for name in sorted(needless):
+                    connection.exec_driver_sql(f"DROP INDEX {name}")
 
 
 def _prepare(connection: Any, _: object) -> None:  # noqa: ANN401 - whatever the driver's connection is

@@ -13,7 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -116,7 +116,11 @@ class Store:
 
     def repositories(self) -> Sequence[str]:
         """Return every repository's name, sorted."""
-        return self._index.repositories()
+        return list(self.repositories_after())
+
+    def repositories_after(self, last: str = "", globs: Sequence[str] = ("*",)) -> Generator[str, None, None]:
+        """Give the names after `last` that one of the globs matches, sorted."""
+        return self._index.repositories_after(last, globs)
 
     def has_repository(self, name: str) -> bool:
         """Say whether there is such a repository, without looking at the others."""
@@ -124,11 +128,11 @@ class Store:
 
     def tags(self, repository: str) -> Sequence[str]:
         """Return a repository's tags, sorted."""
-        return self._index.tags(repository)
+        return list(self.tags_after(repository))
 
-    def tags_after(self, repository: str, last: str, most: int) -> Sequence[str]:
-        """Return the first `most` tags that come after `last`, whatever the number of all."""
-        return self._index.tags_after(repository, last, most)
+    def tags_after(self, repository: str, last: str = "") -> Generator[str, None, None]:
+        """Give a repository's tags after `last`, sorted by their bytes."""
+        return self._index.tags_after(repository, last)
 
     def resolve(self, repository: str, tag: str) -> Descriptor | None:
         """Return the manifest that a tag names."""
@@ -153,7 +157,13 @@ class Store:
 
     def referrers(self, repository: str, subject: Digest) -> Sequence[Descriptor]:
         """Return the manifests whose subject is `subject`, also untagged ones."""
-        return self._index.referrers(repository, subject)
+        return list(self.referrers_after(repository, subject))
+
+    def referrers_after(
+        self, repository: str, subject: Digest, last: str = "", artifact_type: str | None = None
+    ) -> Generator[Descriptor, None, None]:
+        """Give what refers to `subject` and has a digest after `last`, sorted by it."""
+        return self._index.referrers_after(repository, subject, last, artifact_type)
 
     def is_absent(self, repository: str, digest: Digest) -> bool:
         """Say whether an index of the repository names content that was never stored here (a sparse index)."""
@@ -206,9 +216,9 @@ class Store:
         with self.database.reading() as connection:
             return changes.used(connection, repository) / max(quota, 1)
 
-    def holders(self, digest: Digest) -> Sequence[str]:
-        """Return the repositories that hold a blob."""
-        return self._index.holders(digest)
+    def holders(self, digest: Digest, most: int = 1000) -> Sequence[str]:
+        """Return the repositories that hold a blob, `most` of them where there are more."""
+        return self._index.holders(digest, most)
 
     def put_manifest(
         self,
