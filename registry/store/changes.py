@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from registry.oci.digest import Digest
@@ -109,10 +109,11 @@ def revive(connection: Connection, number: int, digests: Sequence[str]) -> None:
                     .where(holdings.c.repository == number, holdings.c.digest.in_(part), holdings.c.dead.is_not(None))
                     .values(dead=None)
                 )
-                is_dead = (manifests.c.repository == number) & manifests.c.dead.is_not(None)
-                concerned = or_(manifests.c.digest.in_(part), manifests.c.subject.in_(batch))
-                woken = connection.scalars(select(manifests.c.digest).where(is_dead, concerned)).all()
-                for some in batches(woken):
+                dead = select(manifests.c.digest).where(manifests.c.repository == number, manifests.c.dead.is_not(None))
+                # Two questions: for one with "or", SQLite reads every manifest of the repository.
+                woken = {*connection.scalars(dead.where(manifests.c.digest.in_(part)))}
+                woken |= {*connection.scalars(dead.where(manifests.c.subject.in_(batch)))}
+                for some in batches(sorted(woken)):
                     connection.execute(
                         update(manifests)
                         .where(manifests.c.repository == number, manifests.c.digest.in_(some))

@@ -36,9 +36,12 @@ _HOLDERS = (
     .where(holdings.c.digest == bindparam("digest"), holdings.c.dead.is_(None))
     .limit(bindparam("most"))
 )
-_TAGGED = _of(select(manifests).select_from(tags.join(manifests)), tags).where(tags.c.name == bindparam("tag"))
-_ALIVE = _of(select(manifests), manifests).where(manifests.c.dead.is_(None))
-_MANIFEST = _ALIVE.where(manifests.c.digest == bindparam("digest"))
+_TAGGED = _of(select(*listing.DESCRIBING).select_from(tags.join(manifests)), tags).where(
+    tags.c.name == bindparam("tag")
+)
+_MANIFEST = _of(select(*listing.DESCRIBING), manifests).where(
+    manifests.c.digest == bindparam("digest"), manifests.c.dead.is_(None)
+)
 _MENTIONS = (
     _of(select(mentions.c.target).select_from(mentions.join(manifests)), mentions)
     .where(mentions.c.target == bindparam("target"), manifests.c.dead.is_(None))
@@ -100,7 +103,7 @@ class Index:
 
     def _manifests(self, wanted: Select[Any], **values: str) -> list[Descriptor]:
         with self._database.reading() as connection:
-            return [listing.described(row) for row in connection.execute(wanted, values).mappings()]
+            return [listing.described(*row) for row in connection.execute(wanted, values)]
 
 
 def blob_size(connection: Connection, digest: Digest, repository: str | None = None) -> int | None:

@@ -9,9 +9,9 @@ import heapq
 import json
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import Connection, RowMapping, bindparam, select, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
@@ -27,8 +27,16 @@ _REPOSITORIES = text(
 )
 _NUMBER = select(repositories.c.id).where(repositories.c.name == bindparam("repository")).scalar_subquery()
 _TAGS = select(tags.c.name).where(tags.c.repository == _NUMBER, tags.c.name > bindparam("last")).order_by(tags.c.name)
+DESCRIBING = (
+    manifests.c.media_type,
+    manifests.c.digest,
+    manifests.c.size,
+    manifests.c.annotations,
+    manifests.c.artifact_type,
+)
+"""The columns of which `described` makes a descriptor."""
 _REFERRERS = (
-    select(manifests)
+    select(*DESCRIBING)
     .where(
         manifests.c.repository == _NUMBER,
         manifests.c.subject == bindparam("subject"),
@@ -75,13 +83,13 @@ def referrers_after(
     if artifact_type is not None:
         wanted, values = _REFERRERS_OF_A_TYPE, values | {"artifact_type": artifact_type}
     with connection.execute(wanted, values) as rows:
-        yield from map(described, rows.mappings())
+        for row in rows:
+            yield described(*row)
 
 
-def described(row: RowMapping) -> Descriptor:
+def described(media_type: str, digest: str, size: int, annotations: str | None, kind: str | None) -> Descriptor:
     """Return the descriptor of a manifest's row."""
-    annotations: dict[str, Any] = json.loads(row["annotations"]) if row["annotations"] else {}
-    return Descriptor(row["media_type"], Digest.parse(row["digest"]), row["size"], annotations, row["artifact_type"])
+    return Descriptor(media_type, Digest.parse(digest), size, json.loads(annotations) if annotations else {}, kind)
 
 
 def _matching(connection: Connection, last: str, glob: str) -> Generator[str, None, None]:

@@ -117,9 +117,9 @@ def fill(folder: Path, repositories: int, referrers: int) -> tuple[str, str]:
         connection.executemany("INSERT INTO contents (digest, size) VALUES (?, 700)", ((one,) for one, *_ in rows))
         connection.executemany(
             "INSERT INTO manifests (repository, digest, media_type, size, subject, artifact_type, annotations) "
-            f"VALUES (1, ?, '{OCI_MANIFEST}', 700, ?, ?, ?)",
+            "VALUES (1, ?, ?, 700, ?, ?, ?)",
             (
-                (digest, subject, RARE if number % 1000 == 7 else "example/signature", f'{{"number": "{number}"}}')
+                (digest, OCI_MANIFEST, subject, RARE if number % 1000 == 7 else "example/usual", f'{{"n": "{number}"}}')
                 for digest, subject, number in rows
             ),
         )
