@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
@@ -141,15 +141,18 @@ def test_what_was_not_taken_to_its_end_holds_no_connection(stores: dict[int, Pat
         store.put_blob("team000000/app", Digest.of(b"x"), [b"x"])
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with Store.open(tmp_path_factory.mktemp("names")) as opened:
+        yield opened
+
+
+@settings(deadline=None)
 @given(st.sets(names), st.lists(globs, max_size=4), names | st.just(""))
-def test_names_come_as_if_all_had_been_looked_at(
-    tmp_path_factory: pytest.TempPathFactory, known: set[str], asked: list[str], last: str
-) -> None:
-    folder = tmp_path_factory.getbasetemp() / "names"
-    with Store.open(folder) as store:
-        write_names(folder, sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest()))
-        expected = sorted(name for name in known if name > last and any(matches(glob, name) for glob in asked))
-        assert list(store.repositories_after(last, asked)) == expected
+def test_names_come_as_if_all_had_been_looked_at(empty: Store, known: set[str], asked: list[str], last: str) -> None:
+    write_names(empty.folder, sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest()))
+    expected = sorted(name for name in known if name > last and any(matches(glob, name) for glob in asked))
+    assert list(empty.repositories_after(last, asked)) == expected
 
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, 9), st.integers()), max_size=6), max_size=4))
