@@ -10,6 +10,19 @@ from tests.oci_samples import Image, image
 ONE, TWO = image(b"one"), image(b"two")
 
 
+class Clock:
+    """Time that passes when told."""
+
+    def __init__(self, now: float = 1_000_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_(self, seconds: float) -> None:
+        self.now += seconds
+
+
 def push(store: Store, sample: Image, *tags: str, repository: str = "a") -> Digest:
     for digest, data in sample.blobs.items():
         store.put_blob(repository, digest, [data])

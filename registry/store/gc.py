@@ -80,8 +80,7 @@ def collect(
             swept = sweep(store, lease, dry_run=dry_run) + sweep_strays(store, lease, dry_run=dry_run)
             if not dry_run:
                 forget_empty(store)
-                with store.database.writing() as connection:
-                    store.ledger.rewrite(connection)
+                store.ledger.shorten(store.database)
         finally:
             store.set_aside()
     return _report(marked, purged, swept, uploads, dry_run=dry_run)

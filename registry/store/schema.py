@@ -40,6 +40,7 @@ holdings = Table(
     Column("dead", Float),
     Index("holdings_by_digest", "digest"),
 )
+Index("holdings_dead", holdings.c.dead, sqlite_where=holdings.c.dead.is_not(None))
 
 manifests = Table(
     "manifests",
@@ -54,6 +55,7 @@ manifests = Table(
     Column("dead", Float),
     Index("manifests_by_digest", "digest"),
 )
+Index("manifests_dead", manifests.c.dead, sqlite_where=manifests.c.dead.is_not(None))
 _REFERS = manifests.c.subject.is_not(None)
 # Pages of referrers, in their order: of all types, and of one.
 Index("referrers", manifests.c.repository, manifests.c.subject, manifests.c.digest, sqlite_where=_REFERS)

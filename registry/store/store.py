@@ -59,9 +59,8 @@ class Store:
         self._index = Index(self.database)
         self.uploads = Uploads(self.database, self.files, self._rules)
         self.set_aside()
-        if not self.ledger.path.exists():
-            with self.database.writing() as connection:
-                self.ledger.rewrite(connection)
+        with suppress(OSError):  # a full disk: whoever writes next does it
+            self.ledger.agree(self.database)
 
     @classmethod
     def open(cls, folder: Path, clock: Callable[[], float] = time.time) -> Store:
@@ -253,7 +252,7 @@ class Store:
             changes.check_tags(connection, repository, name, tags, rules, only_new=only_new_tags)
             with changes.within_quota(connection, repository, rules):
                 changes.add_manifest(connection, repository, name, manifest, tags)
-            self.ledger.put(repository, name, media_type, tags)
+            self.ledger.put(connection, repository, name, media_type, tags)
         return name
 
     def delete_manifest(self, repository: str, digest: Digest) -> bool:
@@ -266,7 +265,7 @@ class Store:
             changes.check_removable(connection, repository, number, digest, rules)
             is_gone = changes.remove_manifest(connection, number, digest)
             if is_gone:
-                self.ledger.drop(repository, digest)
+                self.ledger.drop(connection, [(repository, str(digest))])
             return is_gone
 
     def delete_tag(self, repository: str, tag: str) -> bool:
@@ -278,7 +277,7 @@ class Store:
             if is_gone and rules.is_immutable(tag):
                 raise ImmutableTagError(repository, tag)
             if is_gone:
-                self.ledger.untag(repository, [tag])
+                self.ledger.untag(connection, repository, [tag])
             return is_gone
 
     def delete_blob(self, repository: str, digest: Digest) -> bool:

@@ -23,24 +23,12 @@ from registry.store.retention import retain
 from registry.store.store import RESERVE, Store
 from registry.store.sweep import sweep_strays
 from tests.oci_samples import Image, descriptor, image
+from tests.store_samples import Clock
 
 HOUR = 3600.0
 LATER = LEASE_SECONDS + 1
 AFTER_GRACE = GRACE_SECONDS + 1
 UNTAGGED = 14 * 86400 + 1
-
-
-class Clock:
-    """Time that passes when told."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def pass_(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @pytest.fixture

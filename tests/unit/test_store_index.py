@@ -9,11 +9,8 @@ from pathlib import Path
 import pytest
 
 from registry.errors import SiteError
-from registry.oci.digest import Digest
-from registry.oci.manifest import OCI_MANIFEST
 from registry.progress import Silent
 from registry.store.gc import collect
-from registry.store.ledger import Ledger
 from registry.store.rebuild import rebuild
 from registry.store.retention import retain
 from registry.store.store import Store
@@ -73,13 +70,14 @@ def test_a_rebuild_tells_what_is_lost(tmp_path: Path) -> None:
 
 
 def test_a_line_that_was_cut_short_spoils_no_other(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
-    ledger.put("a", Digest.of(b"1"), OCI_MANIFEST, ["1"])
-    whole = ledger.path.read_bytes()
-    for length in range(len(whole)):
-        ledger.path.write_bytes(whole[:length])
-        ledger.put("b", Digest.of(b"2"), OCI_MANIFEST, ["2"])
-        assert ledger.read()["b"].tags == {"2": Digest.of(b"2")}
+    with Store.open(tmp_path) as store:
+        first, second = push(store, ONE, "1"), push(store, TWO, "2", repository="b")
+        one, two = (b"\n%s\n" % line for line in store.ledger.path.read_bytes().split(b"\n") if line)
+        for length in range(len(one)):
+            store.ledger.path.write_bytes(one[:length] + two)
+            assert store.ledger.read()["b"].tags == {"2": second}
+        store.ledger.path.write_bytes(one + two)
+        assert store.ledger.read()["a"].tags == {"1": first}
 
 
 def test_a_store_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
@@ -88,11 +86,11 @@ def test_a_store_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
         used = sum(map(len, (ONE.config, ONE.layer, ONE.manifest)))
     shutil.copy(tmp_path / "index.sqlite", tmp_path / "now")
     with sqlite3.connect(tmp_path / "index.sqlite") as connection:
-        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            connection.execute(f"DROP TRIGGER {name}")
+        made = "SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'index') AND sql IS NOT NULL"
+        for kind, name in connection.execute(made).fetchall():
+            connection.execute(f"DROP {kind} {name}")
         for statement in (
-            "DROP INDEX manifests_by_digest",
-            "DROP INDEX uploads_by_repository",
+            "CREATE INDEX manifests_by_subject ON manifests (repository, subject)",
             "ALTER TABLE repositories DROP COLUMN used",
             "ALTER TABLE repositories DROP COLUMN generation",
             "ALTER TABLE holdings DROP COLUMN dead",
@@ -100,6 +98,7 @@ def test_a_store_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
             "ALTER TABLE tags DROP COLUMN sequence",
             "ALTER TABLE uploads DROP COLUMN reserved",
             "ALTER TABLE uploads DROP COLUMN seen",
+            "DELETE FROM facts WHERE name != 'version'",
             "UPDATE facts SET value = '1'",
         ):
             connection.execute(statement)
