@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, insert, select, text, update
+from sqlalchemy import Connection, create_engine, event, select, text, update
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import OperationalError
 
 from registry.errors import SiteError
@@ -69,6 +71,15 @@ class Database:
             number: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
         return number
 
+    @property
+    def identity(self) -> str:
+        """What tells this store, and copies of it, from others."""
+        with self.reading() as connection:
+            found: str = connection.execute(
+                select(schema.facts.c.value).where(schema.facts.c.name == "id")
+            ).scalar_one()
+        return found
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
@@ -90,6 +101,8 @@ class Database:
                     connection.exec_driver_sql(statement)
             if seen is None:
                 connection.execute(insert(schema.facts).values(name="version", value=str(schema.VERSION)))
+            named = insert(schema.facts).values(name="id", value=secrets.token_hex(16))
+            connection.execute(named.on_conflict_do_nothing())
         if seen is not None and seen != str(schema.VERSION):
             raise SiteError(
                 "store-version-unknown",

@@ -11,13 +11,15 @@ import errno
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 TEMPORARY = ".part-"
-"""Prefix of files that a crash may leave; a start-up sweep may remove them."""
+"""Prefix of files that a crash may leave; they are locked while their writer lives, and swept when it died."""
+ORPHAN_SECONDS = 60
 _FICLONE = 0x40049409
 """linux/fs.h; the same on all architectures we know."""
 
@@ -44,17 +46,43 @@ def make_folder(folder: Path, mode: int = 0o755) -> None:
 
 @contextmanager
 def temporary(folder: Path, mode: int = 0o644) -> Iterator[tuple[int, Path]]:
-    """Give an empty file, open for reading and writing; it is removed at the end unless `publish` moved it."""
+    """Give an empty file, open for reading and writing, locked; it is removed at the end unless `publish` moved it."""
     path = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     except OSError as error:  # nobody knows the temporary name; the folder is what refuses
         raise OSError(error.errno, error.strerror, str(folder)) from None
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield handle, path
     finally:
         os.close(handle)
         path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers left who died before they gave it its name."""
+    for part in folder.glob(f"{TEMPORARY}*"):
+        if is_orphan(part):
+            remove(part)
+
+
+def is_orphan(part: Path) -> bool:
+    """Say whether nobody writes this file: not locked, and not so young that its writer may be about to lock it."""
+    try:
+        handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        if abs(time.time() - os.fstat(handle).st_mtime) < ORPHAN_SECONDS:
+            return False
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(handle)
 
 
 def open_partial(path: Path, mode: int = 0o644) -> int:
@@ -66,9 +94,7 @@ def publish(handle: int, path: Path, final: Path) -> None:
     """Give a completely written temporary file its final name, durably; it replaces what had that name."""
     os.fsync(handle)
     path.rename(final)
-    sync_folder(final.parent)
-    if path.parent != final.parent:
-        sync_folder(path.parent)
+    sync_folder(final.parent)  # should the former name come back, too, it is swept
 
 
 def replace(path: Path, data: bytes | Iterable[bytes], mode: int = 0o644) -> None:

@@ -11,6 +11,7 @@ file away holds it too, so that no row ever speaks of a file that is gone.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
 import os
 import struct
@@ -23,12 +24,16 @@ from registry.oci.digest import Digest
 from registry.store import durable
 from registry.store.faults import DigestMismatchError
 
-ORPHAN_SECONDS = 60
 RENEW_SECONDS = 300.0
 """A lease younger than this is not renewed: that keeps looks cheap, and is far below any lease's length."""
 _SHARD_DIGITS = 3
 _SEQUENTIAL = 1 << 20
 log = logging.getLogger("dryport.store")
+
+
+def place_of(folder: Path, digest: Digest) -> Path:
+    """Return where a store in this folder has content of this digest; a parsed digest holds nothing but hex."""
+    return folder / "blobs" / digest.algorithm / digest.hex
 
 
 class StoredContent:
@@ -67,6 +72,7 @@ class Files:
     """All content files of one store."""
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self.folder = folder
         self.incoming = folder / "incoming"
         self.blobs = folder / "blobs"
         self.clock = clock
@@ -77,8 +83,8 @@ class Files:
         self.sweep()
 
     def path(self, digest: Digest) -> Path:
-        """Return where content of this digest lies; a parsed digest holds nothing but hex."""
-        return self.blobs / digest.algorithm / digest.hex
+        """Return where content of this digest lies."""
+        return place_of(self.folder, digest)
 
     @contextmanager
     def held(self, digest: Digest) -> Iterator[None]:
@@ -101,7 +107,6 @@ class Files:
         hasher = digest.hasher()
         size = 0
         with durable.temporary(self.incoming) as (handle, part):
-            fcntl.flock(handle, fcntl.LOCK_EX)
             for chunk in chunks:
                 hasher.update(chunk)
                 durable.write_all(handle, chunk)
@@ -114,6 +119,19 @@ class Files:
                 self.publish(handle, part, digest)
                 yield size
 
+    def adopt(self, blocks: Iterable[bytes]) -> tuple[Digest, int]:
+        """Store content durably under whatever sha256 digest it has; return that, and the size."""
+        hasher, size = hashlib.sha256(), 0
+        with durable.temporary(self.incoming) as (handle, part):
+            for block in blocks:
+                hasher.update(block)
+                durable.write_all(handle, block)
+                size += len(block)
+            digest = Digest("sha256", hasher.hexdigest())
+            with self.held(digest):
+                self.publish(handle, part, digest)
+        return digest, size
+
     def copy_from(self, path: Path, digest: Digest) -> None:
         """Take over a file from elsewhere on this machine, sharing its disk where that can be; every byte is proven.
 
@@ -122,7 +140,6 @@ class Files:
         source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             with durable.temporary(self.incoming) as (handle, part):
-                fcntl.flock(handle, fcntl.LOCK_EX)
                 is_shared = durable.clone(source, handle)
                 hasher, offset = digest.hasher(), 0
                 while block := os.pread(handle if is_shared else source, _SEQUENTIAL, offset):
@@ -199,24 +216,5 @@ class Files:
 
     def sweep(self) -> None:
         """Remove partial files whose writer died."""
-        for part in self.incoming.glob(f"{durable.TEMPORARY}*"):
-            if is_orphan(part):
-                durable.remove(part)
-
-
-def is_orphan(part: Path) -> bool:
-    """Say whether nobody writes this file: not locked, and not so young that its writer may be about to lock it."""
-    try:
-        handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        if abs(time.time() - os.fstat(handle).st_mtime) < ORPHAN_SECONDS:
-            return False
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    else:
-        return True
-    finally:
-        os.close(handle)
+        for folder in (self.incoming, self.folder):
+            durable.sweep(folder)

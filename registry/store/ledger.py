@@ -87,8 +87,8 @@ class Ledger:
 
     def rewrite(self, connection: Connection) -> None:
         """Write it anew from the index, as this connection sees it."""
-        durable.replace(self.path, _lines(connection), MODE)
-        self._note(connection, self.size(), self.size())
+        durable.replace(self.path, lines(connection), MODE)
+        note(connection, self.size(), self.size())
 
     def shorten(self, database: Database) -> None:
         """Write it anew if most of it is about what is gone. Others write meanwhile, and wait for moments only."""
@@ -105,7 +105,7 @@ class Ledger:
                 snapshot.exec_driver_sql("BEGIN")  # sees what the ledger says up to here
                 snapshot.execute(select(repositories.c.id).limit(1)).all()
             with durable.temporary(self.path.parent, MODE) as (handle, part):
-                for block in _lines(snapshot):
+                for block in lines(snapshot):
                     durable.write_all(handle, block)
                 snapshot.exec_driver_sql("ROLLBACK")
                 fresh = os.fstat(handle).st_size
@@ -116,7 +116,7 @@ class Ledger:
                         file.seek(began)
                         durable.write_all(handle, file.read())
                     durable.publish(handle, part, self.path)
-                    self._note(connection, self.size(), fresh)
+                    note(connection, self.size(), fresh)
 
     def read(self) -> dict[str, Recorded]:
         """Return what it says of each repository; lines that cannot be read are left out."""
@@ -135,7 +135,7 @@ class Ledger:
             self.rewrite(connection)  # it then says what this connection changed, too
             return
         durable.append(self.path, b"".join(b"\n" + _line(value) for value in values), MODE)
-        self._note(connection, self.size(), noted[1])
+        note(connection, self.size(), noted[1])
 
     def _is_right(self, connection: Connection) -> bool:
         noted = self._noted(connection)
@@ -150,17 +150,18 @@ class Ledger:
         size, fresh = text.split()
         return int(size), int(fresh)
 
-    @staticmethod
-    def _note(connection: Connection, size: int, fresh: int) -> None:
-        fact = insert(facts).values(name=_FACT, value=f"{size} {fresh}")
-        connection.execute(fact.on_conflict_do_update(index_elements=["name"], set_={"value": fact.excluded.value}))
+
+def note(connection: Connection, size: int, fresh: int) -> None:
+    """Let the index know how long its ledger is, and how long it was when it was written anew."""
+    fact = insert(facts).values(name=_FACT, value=f"{size} {fresh}")
+    connection.execute(fact.on_conflict_do_update(index_elements=["name"], set_={"value": fact.excluded.value}))
 
 
 def _line(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode() + b"\n"
 
 
-def _lines(connection: Connection) -> Iterator[bytes]:
+def lines(connection: Connection) -> Iterator[bytes]:
     """Give the lines that tell the index's state, in blocks."""
     block = bytearray()
     for value in _values(connection):

@@ -6,8 +6,6 @@ uploads that were running, and blobs that no manifest names, do not. The old ind
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,7 @@ from registry.store.database import Database
 from registry.store.faults import ManifestInvalidError
 from registry.store.files import Files
 from registry.store.ledger import Ledger, Recorded
-from registry.store.store import INDEX, USERS
+from registry.store.store import INDEX, unused
 
 _NEW = "index.rebuilt"
 _OLD = "quarantine"
@@ -57,21 +55,8 @@ def rebuild(folder: Path, progress: Progress) -> Rebuilt:
             where=str(ledger.path),
             hint="restore a backup: dryport registry restore",
         )
-    handle = os.open(folder / USERS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        _alone(handle, folder)
+    with unused(folder):
         return _rebuild(folder, ledger, progress)
-    finally:
-        os.close(handle)
-
-
-def _alone(handle: int, folder: Path) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise SiteError(
-            "store-in-use", "the store is in use", where=str(folder), hint="end the server and try again"
-        ) from error
 
 
 def _rebuild(folder: Path, ledger: Ledger, progress: Progress) -> Rebuilt:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -302,14 +302,30 @@ class Store:
         return rules
 
 
+@contextmanager
+def unused(folder: Path) -> Iterator[None]:
+    """Keep everybody from using the store in a folder. Raises SiteError if somebody does."""
+    in_use = SiteError("store-in-use", "the store is in use", where=str(folder), hint="end the server and try again")
+    handle = _locked(folder, fcntl.LOCK_EX, in_use)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
 def _join(folder: Path) -> int:
     """Say, for as long as the handle is open, that this process uses the store. Raises SiteError while it is remade."""
+    being_made = SiteError("store-being-made", "the store is being rebuilt or restored", where=str(folder))
+    return _locked(folder, fcntl.LOCK_SH, being_made)
+
+
+def _locked(folder: Path, lock: int, refusal: SiteError) -> int:
     handle = os.open(folder / USERS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        fcntl.flock(handle, lock | fcntl.LOCK_NB)
+    except BlockingIOError:
         os.close(handle)
-        raise SiteError("store-rebuilding", "the store's index is being rebuilt", where=str(folder)) from error
+        raise refusal from None
     return handle
 
 

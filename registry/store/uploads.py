@@ -28,7 +28,7 @@ from registry.store import durable
 from registry.store.changes import record_blob, reserved, used, within_quota
 from registry.store.database import Database
 from registry.store.faults import QuotaExceededError, UploadBusyError, UploadUnknownError
-from registry.store.files import Files, is_orphan
+from registry.store.files import Files
 from registry.store.policy import Rules
 from registry.store.schema import uploads
 from registry.store.writer import Before, Running, Writer
@@ -179,11 +179,11 @@ class Uploads:
             last = self.files.clock() - idle
             for identity in connection.scalars(select(uploads.c.id).where(uploads.c.touched < last)).all():
                 path = self.path(identity)
-                if not path.exists() or is_orphan(path):
+                if not path.exists() or durable.is_orphan(path):
                     connection.execute(delete(uploads).where(uploads.c.id == identity))
             live = set(connection.scalars(select(uploads.c.id)))
         for path in self.files.incoming.iterdir():
-            if _ID.fullmatch(path.name) and path.name not in live and is_orphan(path):
+            if _ID.fullmatch(path.name) and path.name not in live and durable.is_orphan(path):
                 freed += durable.allocated(path)
                 durable.remove(path)
         return freed

@@ -17,7 +17,6 @@ from registry.oci.digest import Digest
 from registry.oci.manifest import OCI_INDEX, OCI_MANIFEST
 from registry.store import durable
 from registry.store.faults import BlobMissingError, DigestMismatchError, ManifestInvalidError
-from registry.store.files import ORPHAN_SECONDS
 from registry.store.store import Store
 from tests.oci_samples import descriptor, image
 
@@ -178,7 +177,7 @@ def test_partial_files_of_the_dead_are_swept_and_those_of_the_living_are_not(tmp
         with store.uploads.write("a", "me", writing.id):
             for path in incoming.iterdir():
                 if path != young:
-                    os.utime(path, (0, path.stat().st_mtime - 2 * ORPHAN_SECONDS))
+                    os.utime(path, (0, path.stat().st_mtime - 2 * durable.ORPHAN_SECONDS))
             Store.open(folder).close()
             assert {path.name for path in incoming.iterdir()} == {young.name, session.id, writing.id}
 

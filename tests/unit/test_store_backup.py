@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from registry.errors import MediaError, SiteError
 from registry.oci.digest import Digest
-from registry.progress import Silent
+from registry.progress import Meter, Silent
 from registry.store.backup import backup, restore
-from registry.store.gc import collect
+from registry.store.files import place_of
+from registry.store.gc import LOCK, alone, collect
 from registry.store.scrub import scrub
 from registry.store.store import Store
 from tests.store_samples import ONE, TWO, allow, damage, push, shown
@@ -53,13 +56,83 @@ def test_a_backup_that_is_none_is_refused(store: Store, tmp_path: Path) -> None:
     backup(store, folder, Silent())
     with pytest.raises(SiteError):
         restore(folder, store.folder, Silent())
-    with (folder / "index.sqlite").open("ab") as file:
-        file.write(b"x")
-    with pytest.raises(MediaError) as caught:
-        restore(folder, tmp_path / "restored", Silent())
-    assert caught.value.reference == "backup-damaged"
     with pytest.raises(SiteError):
         backup(store, store.folder / "inside", Silent())
+
+
+@pytest.mark.parametrize("part", ["index", "ledger", "policy"])
+@pytest.mark.parametrize("how", ["damaged", "gone"])
+def test_a_backup_whose_index_ledger_or_policy_is_not_whole_is_refused(
+    store: Store, tmp_path: Path, part: str, how: str
+) -> None:
+    push(store, ONE, "1")
+    allow(store, "immutable_tags: ['1']")
+    backup(store, tmp_path / "backup", Silent())
+    digest = Digest.parse(json.loads((tmp_path / "backup/backup.json").read_text())[part])
+    path = place_of(tmp_path / "backup", digest)
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(MediaError) as caught:
+        restore(tmp_path / "backup", tmp_path / "restored", Silent())
+    assert (caught.value.reference, caught.value.where) == ("backup-damaged", str(path))
+    assert not (tmp_path / "restored").exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": "StoreBackup", "index": "x", "ledger": "y"}', "{"])
+def test_a_statement_that_is_none_makes_no_backup(store: Store, tmp_path: Path, text: str) -> None:
+    push(store, ONE, "1")
+    backup(store, tmp_path / "backup", Silent())
+    (tmp_path / "backup/backup.json").write_text(text)
+    with pytest.raises(MediaError) as caught:
+        restore(tmp_path / "backup", tmp_path / "restored", Silent())
+    assert caught.value.reference == "backup-incomplete"
+    backup(store, tmp_path / "backup", Silent())
+    restore(tmp_path / "backup", tmp_path / "restored", Silent())
+
+
+def test_the_backup_of_another_store_is_not_replaced(store: Store, tmp_path: Path) -> None:
+    push(store, ONE, "1")
+    backup(store, tmp_path / "backup", Silent())
+    with Store.open(tmp_path / "other") as other, pytest.raises(SiteError) as caught:
+        backup(other, tmp_path / "backup", Silent())
+    assert caught.value.reference == "backup-of-another"
+    restore(tmp_path / "backup", tmp_path / "restored", Silent())
+    with Store.open(tmp_path / "restored") as restored:  # which goes on where the first was
+        push(restored, TWO, "2")
+        assert backup(restored, tmp_path / "backup", Silent()).copied == 3
+
+
+def test_two_backups_into_one_folder_do_not_run_at_once(store: Store, tmp_path: Path) -> None:
+    backup(store, tmp_path / "backup", Silent())
+    with alone(tmp_path / "backup" / LOCK), pytest.raises(SiteError) as caught:
+        backup(store, tmp_path / "backup", Silent())
+    assert caught.value.reference == "store-busy"
+
+
+def test_a_restoration_takes_no_store_from_those_who_use_it(store: Store, tmp_path: Path) -> None:
+    push(store, ONE, "1")
+    backup(store, tmp_path / "backup", Silent())
+
+    class Slow(Silent):
+        """Somebody begins the store while its content is being restored."""
+
+        def meter(self, label: str, total: int, unit: str = "B") -> AbstractContextManager[Meter]:
+            with pytest.raises(SiteError) as caught:
+                Store.open(tmp_path / "restored")
+            assert caught.value.reference == "store-being-made"
+            with pytest.raises(SiteError) as caught:
+                restore(tmp_path / "backup", tmp_path / "restored", Silent())
+            assert caught.value.reference == "store-in-use"
+            return super().meter(label, total, unit)
+
+    restore(tmp_path / "backup", tmp_path / "restored", Slow())
+    with Store.open(tmp_path / "restored") as restored:
+        push(restored, TWO, "2")
+        with pytest.raises(SiteError) as caught:
+            restore(tmp_path / "backup", tmp_path / "restored", Silent())
+    assert caught.value.reference == "store-in-use"
 
 
 def test_damage_in_a_store_is_told_by_its_backup_and_not_copied(store: Store, tmp_path: Path) -> None:
