@@ -39,9 +39,13 @@ class Database:
         event.listen(self._engine, "begin", _begin)
         self._writer = self._engine.execution_options(write=True)
         self._turn = threading.Lock()
-        with _alone(path.with_suffix(".lock")):
-            self._create()
-            self._renew_indexes()
+        try:
+            with _alone(path.with_suffix(".lock")):
+                self._create()
+                self._renew_indexes()
+        except BaseException:
+            self._engine.dispose()
+            raise
         self._watcher = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._watching = threading.Lock()
 

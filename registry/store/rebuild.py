@@ -115,7 +115,7 @@ def _read(files: Files, digest: Digest, media_type: str) -> Manifest | None:
 def _put_aside(folder: Path) -> None:
     durable.make_folder(folder / _OLD, 0o700)
     mark = f"{time.time_ns()}"
-    for suffix in ("-wal", "-shm", ""):
+    for suffix in ("", "-wal", "-shm"):  # an index without its log would be an older index
         path = folder / f"{INDEX}{suffix}"
         if path.exists():
             durable.move(path, folder / _OLD / f"{INDEX}{suffix}.{mark}")

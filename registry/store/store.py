@@ -14,7 +14,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -51,16 +51,20 @@ class Store:
         self.clock = clock
         _refuse_lost_index(folder)
         self._presence = _join(folder)
-        self._policy = PolicyFile(folder / policy.NAME)
-        self.files = Files(folder, clock)
-        self.ledger = Ledger(folder)
-        self.database = Database(folder / INDEX)
-        durable.sync_folder(folder)
-        self._index = Index(self.database)
-        self.uploads = Uploads(self.database, self.files, self._rules)
-        self.set_aside()
-        with suppress(OSError):  # a full disk: whoever writes next does it
-            self.ledger.agree(self.database)
+        with ExitStack() as undo:
+            undo.callback(os.close, self._presence)
+            self._policy = PolicyFile(folder / policy.NAME)
+            self.files = Files(folder, clock)
+            self.ledger = Ledger(folder)
+            self.database = Database(folder / INDEX)
+            undo.callback(self.database.close)
+            durable.sync_folder(folder)
+            self._index = Index(self.database)
+            self.uploads = Uploads(self.database, self.files, self._rules)
+            self.set_aside()
+            with suppress(OSError):  # a full disk: whoever writes next does it
+                self.ledger.agree(self.database)
+            undo.pop_all()
 
     @classmethod
     def open(cls, folder: Path, clock: Callable[[], float] = time.time) -> Store:

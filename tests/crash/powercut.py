@@ -2,8 +2,9 @@
 
 The model is harsher than most file systems. Bytes that were not synced may be missing, wholly or from their middle on;
 a change of a folder (a new name, a rename, a removal) that was not synced may have happened or not, whatever happened
-to the others. A rename itself happens or does not. What SQLite writes into a live index is trusted to be on disk when
-it says so; what it writes into a file that we then name is ours to sync.
+to the others. A rename within a folder happens or does not; one between folders may leave both names, and loses the
+file if the folder that it left is synced alone. What SQLite writes into a live index is trusted to be on disk when it
+says so; what it writes into a file that we then name is ours to sync.
 
 >>> with recorded(folder) as tape:
 ...     backup(store, folder / "backup", Silent())
@@ -20,7 +21,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.crash.tape import Op, Tape
@@ -66,7 +67,9 @@ class Disk:
         self._versions = {inode: [data] for inode, data in tape.contents.items()}
         """Of each file: the durable bytes, then what was written since."""
         self._pending: list[Op] = []
-        self._index: dict[str, bytes | None] = {}
+        self._follows: dict[Op, Op] = {}
+        """Names that go only after another one came."""
+        self._index = dict(tape.index)
         self._said: set[str] = set()
 
     def take(self, op: Op) -> None:
@@ -79,10 +82,14 @@ class Disk:
             case "folder":
                 self._versions[op.inode] = [None]
                 self._pending.append(op)
+            case "entry" if op.folder and any(folder != op.folder for folder, _ in op.removed):
+                came, went = replace(op, removed=()), replace(op, inode=0, folder="", name="")
+                self._pending += [came, went]
+                self._follows[went] = came
             case "entry":
                 self._pending.append(op)
             case "sync folder":
-                for one in [one for one in self._pending if op.folder in one.folders]:
+                for one in [one for one in self._pending if one.changes == op.folder]:
                     _apply(self._entries, one)
                     self._pending.remove(one)
             case "index":
@@ -92,16 +99,22 @@ class Disk:
 
     def states(self) -> Iterator[State]:
         """Give all that could remain if the power went now."""
-        for happened in _subsets(len(self._pending)):
+        for happened in map(self._picked, _subsets(len(self._pending))):
             tree = dict(self._entries)
-            for number in happened:
-                _apply(tree, self._pending[number])
+            for one in happened:
+                _apply(tree, one)
             for files in _with_bytes(_paths(tree, self._root), self._versions):
                 whole = dict(files) | self._index
                 left = sorted(
                     (path, data) for path, data in whole.items() if path not in self._index or data is not None
                 )
                 yield State(tuple(left), frozenset(self._said))
+
+    def _picked(self, numbers: Sequence[int]) -> list[Op]:
+        """Return the changes with these numbers, but those that go only after one that did not come."""
+        picked = [self._pending[number] for number in numbers]
+        waiting = {one for one in self._pending if one not in picked}
+        return [one for one in picked if self._follows.get(one) not in waiting]
 
 
 def states(tape: Tape) -> Iterator[State]:
@@ -218,22 +231,32 @@ class Judged:
             shutil.rmtree(place)
 
 
+def unbroken(tape: Tape, judge: Judge) -> Judged:
+    """Raise AssertionError if a state breaks a promise; return all that were looked at."""
+    looked = Judged(judge)
+    _none(itertools.islice(looked.violations(tape), 3), "states break a promise")
+    return looked
+
+
 def judged(tape: Tape, judge: Judge, *twins: Collection[str]) -> int:
     """Raise AssertionError if a state breaks a promise, or if a sync can be left out; return how many states there are.
 
     `twins` are sets of statements of which one is enough: each may be left out, and all of them together may not.
     """
-    looked = Judged(judge)
-    _none(itertools.islice(looked.violations(tape), 3), "states break a promise")
+    looked = unbroken(tape, judge)
     count = len(looked)
-    groups = [[site for site in tape.sites() if site.startswith(tuple(group))] for group in twins]
-    paired = set().union(*groups)
-    groups += [[site] for site in tape.sites() if site not in paired]
-    idle = [" and ".join(group) for group in groups if not looked.breaks(tape.without(*group))]
-    _none(idle, "these syncs can be left out, and no state tells")
+    _none(needless(tape, looked, *twins), "these syncs can be left out, and no state tells")
     return count
 
 
+def needless(tape: Tape, looked: Judged, *twins: Collection[str]) -> set[str]:
+    """Return the syncs, or sets of them, that can be left out without a state that breaks a promise."""
+    groups = [[site for site in tape.sites() if site.startswith(tuple(group))] for group in twins]
+    paired = set().union(*groups)
+    groups += [[site] for site in tape.sites() if site not in paired]
+    return {" and ".join(group) for group in groups if not looked.breaks(tape.without(*group))}
+
+
 def _none(found: Iterable[str], what: str) -> None:
-    lines = list(found)
+    lines = sorted(found)
     assert not lines, "\n  ".join([f"{what}:", *lines])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import linecache
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,7 @@ class Op:
     kind: str
     """`write`, `sync`, `folder` (a new one), `entry` (a name is given or taken), `sync folder`, `index`, `said`."""
     site: str = ""
-    """The statement that asked, as `module.function:line`."""
+    """The statement that asked, as `module.function: statement`."""
     inode: int = 0
     data: bytes | None = b""
     """All bytes of the file as they are then."""
@@ -39,9 +40,9 @@ class Op:
     """Names that go with it: what is removed or renamed."""
 
     @property
-    def folders(self) -> set[str]:
-        """The folders that change."""
-        return {folder for folder, _ in (*self.removed, (self.folder, self.name)) if folder}
+    def changes(self) -> str:
+        """The folder in which a name is given or taken."""
+        return self.folder or next(folder for folder, _ in self.removed)
 
 
 @dataclass
@@ -53,6 +54,8 @@ class Tape:
     """What the folders hold, by folder and name; the numbers are this tape's, folders have one too."""
     contents: dict[int, bytes | None] = field(default_factory=dict)
     """None for a folder."""
+    index: dict[str, bytes | None] = field(default_factory=dict)
+    """The live indexes' files, by path below the root."""
     ops: list[Op] = field(default_factory=list)
 
     def say(self, word: str) -> None:
@@ -81,6 +84,7 @@ class _Recorder:
             inode = self.tape.entries[str(path.parent), path.name] = self.inode(path.stat())
             self.tape.contents[inode] = None if path.is_dir() else path.read_bytes()
         self.look_at_index()
+        self.tape.index = {op.name: op.data for op in self.tape.ops}
 
     def add(self, kind: str, **parts: Any) -> None:  # noqa: ANN401 - as the fields of Op
         self.tape.ops.append(Op(kind, _site(), **parts))
@@ -182,7 +186,8 @@ def _site() -> str:
         path, code = Path(frame.f_code.co_filename), frame.f_code
         is_program = path.is_relative_to(ROOT / "registry") or path.is_relative_to(ROOT / "installer")
         if is_program and code.co_name != "sync_folder":
-            return f"{path.stem}.{code.co_name}:{frame.f_lineno}"
+            line = linecache.getline(code.co_filename, frame.f_lineno)
+            return f"{path.stem}.{code.co_name}: {line.partition('#')[0].strip()}"
         frame = frame.f_back
     return ""
 
