@@ -107,6 +107,8 @@ class Writer:
     def save(self) -> int:
         """Make what was written durable and return the session's size."""
         self._sync()
+        if self.start == 0:
+            durable.sync_folder(self._uploads.files.incoming)  # its file may be new
         self._uploads.save(self._session.id, self._running, self.size)
         self.close()
         return self.size

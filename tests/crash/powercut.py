@@ -4,7 +4,7 @@ The model is harsher than most file systems. Bytes that were not synced may be m
 a change of a folder (a new name, a rename, a removal) that was not synced may have happened or not, whatever happened
 to the others. A rename within a folder happens or does not; one between folders may leave both names, and loses the
 file if the folder that it left is synced alone. What SQLite writes into a live index is trusted to be on disk when it
-says so; what it writes into a file that we then name is ours to sync.
+says so, but for the new index's name; what it writes into a file that we then name is ours to sync.
 
 >>> with recorded(folder) as tape:
 ...     backup(store, folder / "backup", Silent())
@@ -70,6 +70,8 @@ class Disk:
         self._follows: dict[Op, Op] = {}
         """Names that go only after another one came."""
         self._index = dict(tape.index)
+        self._unnamed: dict[str, str] = {}
+        """New indexes, with the folder that has to be synced before they are sure to be there."""
         self._said: set[str] = set()
 
     def take(self, op: Op) -> None:
@@ -89,13 +91,19 @@ class Disk:
             case "entry":
                 self._pending.append(op)
             case "sync folder":
-                for one in [one for one in self._pending if one.changes == op.folder]:
-                    _apply(self._entries, one)
-                    self._pending.remove(one)
+                self._sync_folder(op.folder)
             case "index":
-                self._index[op.name] = op.data
+                new = [path for path, _ in op.files if path not in self._index and not path.endswith("-wal")]
+                self._unnamed |= {path: str(Path(self._root, path).parent) for path in new}
+                self._index |= dict(op.files)
             case "said":
                 self._said.add(op.name)
+
+    def _sync_folder(self, folder: str) -> None:
+        for one in [one for one in self._pending if one.changes == folder]:
+            _apply(self._entries, one)
+            self._pending.remove(one)
+        self._unnamed = {path: place for path, place in self._unnamed.items() if place != folder}
 
     def states(self) -> Iterator[State]:
         """Give all that could remain if the power went now."""
@@ -104,11 +112,18 @@ class Disk:
             for one in happened:
                 _apply(tree, one)
             for files in _with_bytes(_paths(tree, self._root), self._versions):
-                whole = dict(files) | self._index
-                left = sorted(
-                    (path, data) for path, data in whole.items() if path not in self._index or data is not None
-                )
-                yield State(tuple(left), frozenset(self._said))
+                yield self._state(dict(files), self._index)
+                if self._unnamed:
+                    gone = {path for new in self._unnamed for path in (new, f"{new}-wal")}
+                    rest = {path: data for path, data in self._index.items() if path not in gone}
+                    yield self._state(dict(files), rest)
+
+    def _state(self, files: dict[str, bytes | None], index: Mapping[str, bytes | None]) -> State:
+        for path, data in index.items():
+            folder = str(Path(path).parent)
+            if data is not None and (folder == "." or folder in files):
+                files[path] = data
+        return State(tuple(sorted(files.items())), frozenset(self._said))
 
     def _picked(self, numbers: Sequence[int]) -> list[Op]:
         """Return the changes with these numbers, but those that go only after one that did not come."""

@@ -38,6 +38,8 @@ class Op:
     name: str = ""
     removed: tuple[tuple[str, str], ...] = ()
     """Names that go with it: what is removed or renamed."""
+    files: tuple[tuple[str, bytes | None], ...] = ()
+    """Of a live index: its files that are others now, by path below the root; None for one that is gone."""
 
     @property
     def changes(self) -> str:
@@ -57,9 +59,12 @@ class Tape:
     index: dict[str, bytes | None] = field(default_factory=dict)
     """The live indexes' files, by path below the root."""
     ops: list[Op] = field(default_factory=list)
+    look: Callable[[], None] = lambda: None
+    """Notes what SQLite did."""
 
     def say(self, word: str) -> None:
         """Note that the work acknowledged something."""
+        self.look()
         self.ops.append(Op("said", name=word))
 
     def sites(self) -> list[str]:
@@ -84,20 +89,23 @@ class _Recorder:
             inode = self.tape.entries[str(path.parent), path.name] = self.inode(path.stat())
             self.tape.contents[inode] = None if path.is_dir() else path.read_bytes()
         self.look_at_index()
-        self.tape.index = {op.name: op.data for op in self.tape.ops}
+        self.tape.look = self.look_at_index
+        self.tape.index = {name: data for op in self.tape.ops for name, data in op.files}
 
     def add(self, kind: str, **parts: Any) -> None:  # noqa: ANN401 - as the fields of Op
         self.tape.ops.append(Op(kind, _site(), **parts))
 
     def look_at_index(self) -> None:
         """Note what SQLite made of the live index meanwhile."""
+        found: dict[str, bytes | None] = {}
         for path in self._index:
             stat = path.stat() if path.exists() else None
             seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino) if stat else None
             if seen != self._seen.get(path):
                 self._seen[path] = seen
-                data = path.read_bytes() if seen else None
-                self.add("index", name=str(path.relative_to(self.tape.root)), data=data)
+                found[str(path.relative_to(self.tape.root))] = path.read_bytes() if seen else None
+        if found:
+            self.add("index", files=tuple(found.items()))
 
     def is_ours(self, path: Path) -> bool:
         return path.is_relative_to(self.tape.root) and path not in self._index
