@@ -11,9 +11,10 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -97,12 +98,29 @@ def publish(handle: int, path: Path, final: Path) -> None:
     sync_folder(final.parent)  # should the former name come back, too, it is swept
 
 
-def replace(path: Path, data: bytes | Iterable[bytes], mode: int = 0o644) -> None:
-    """Make `data` the content of `path`, all or nothing."""
+def replace(path: Path, data: bytes | Iterable[bytes], mode: int = 0o644, *, keeps_owner: bool = False) -> None:
+    """Make `data` the content of `path`, all or nothing; it can keep the owner and the mode of what it replaces."""
     with temporary(path.parent, mode) as (handle, part):
+        if keeps_owner and path.exists():
+            before = path.stat()
+            os.fchmod(handle, stat.S_IMODE(before.st_mode))
+            if os.geteuid() == 0:
+                os.fchown(handle, before.st_uid, before.st_gid)
         for block in [data] if isinstance(data, bytes) else data:
             write_all(handle, block)
         publish(handle, part, path)
+
+
+@contextmanager
+def changing(folder: Path) -> Iterator[None]:
+    """Let one process at a time change a folder's files by what it read in them."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # over NFS, folders have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def create(path: Path, data: bytes, mode: int = 0o600) -> None:
