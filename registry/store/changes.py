@@ -7,7 +7,7 @@ keeps them, and a manifest that comes back brings along everything below it and 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, delete, func, select, update
@@ -196,14 +196,18 @@ def reserved(connection: Connection, repository: str, besides: str = "") -> int:
 
 
 @contextmanager
-def within_quota(connection: Connection, repository: str, rules: Rules) -> Iterator[None]:
-    """Raise QuotaExceededError at the end if the repository grew beyond what it may hold."""
+def within_quota(
+    connection: Connection, repository: str, rules: Rules, relieve: Callable[[Connection, str], None]
+) -> Iterator[None]:
+    """Raise QuotaExceededError at the end if the repository grew beyond what it may hold, even if relieved."""
     if rules.quota_bytes is None:
         yield
         return
     before = used(connection, repository)
     yield
     now = used(connection, repository)
+    if now > before and now + reserved(connection, repository) > rules.quota_bytes:
+        relieve(connection, repository)
     wanted = now + reserved(connection, repository)
     if now > before and wanted > rules.quota_bytes:
         raise QuotaExceededError(repository, rules.quota_bytes, wanted)

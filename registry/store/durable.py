@@ -71,17 +71,23 @@ def sweep(folder: Path) -> None:
 def is_orphan(part: Path) -> bool:
     """Say whether nobody writes this file: not locked, and not so young that its writer may be about to lock it."""
     try:
-        handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
+        return abs(time.time() - part.lstat().st_mtime) >= ORPHAN_SECONDS and not is_locked(part)
+    except FileNotFoundError:
         return False
+
+
+def is_locked(path: Path) -> bool:
+    """Say whether somebody holds this file locked, or it cannot be looked at."""
     try:
-        if abs(time.time() - os.fstat(handle).st_mtime) < ORPHAN_SECONDS:
-            return False
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
-    else:
         return True
+    else:
+        return False
     finally:
         os.close(handle)
 

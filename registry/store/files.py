@@ -71,8 +71,15 @@ class StoredContent:
 class Files:
     """All content files of one store."""
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock: Callable[[], float] = time.time,
+        is_known: Callable[[Digest], bool] = lambda _: True,
+    ) -> None:
         self.folder = folder
+        self.is_known = is_known
+        """Says whether a row speaks of content: what has none, and was just stored for one, goes again."""
         self.incoming = folder / "incoming"
         self.blobs = folder / "blobs"
         self.clock = clock
@@ -115,8 +122,7 @@ class Files:
             if seen != digest:
                 raise DigestMismatchError(digest, seen)
             os.fdatasync(handle)  # the long part, before the lock
-            with self.held(digest):
-                self.publish(handle, part, digest)
+            with self.publishing(handle, part, digest):
                 yield size
 
     def adopt(self, blocks: Iterable[bytes]) -> tuple[Digest, int]:
@@ -128,9 +134,8 @@ class Files:
                 durable.write_all(handle, block)
                 size += len(block)
             digest = Digest("sha256", hasher.hexdigest())
-            with self.held(digest):
-                self.publish(handle, part, digest)
-        return digest, size
+            with self.publishing(handle, part, digest):
+                return digest, size
 
     def copy_from(self, path: Path, digest: Digest) -> None:
         """Take over a file from elsewhere on this machine, sharing its disk where that can be; every byte is proven.
@@ -150,8 +155,8 @@ class Files:
                 seen = Digest(digest.algorithm, hasher.hexdigest())
                 if seen != digest:
                     raise DigestMismatchError(digest, seen)
-                with self.held(digest):
-                    self.publish(handle, part, digest)
+                with self.publishing(handle, part, digest):
+                    pass
         finally:
             os.close(source)
 
@@ -162,10 +167,22 @@ class Files:
         except FileNotFoundError:
             return False
 
-    def publish(self, handle: int, part: Path, digest: Digest) -> None:
-        """Give a verified file its final name, durably, with a fresh lease; the caller holds the digest."""
-        self._renew(handle)
-        durable.publish(handle, part, self.path(digest))
+    @contextmanager
+    def publishing(self, handle: int, part: Path, digest: Digest) -> Iterator[None]:
+        """Give a verified file its final name, durably, with a fresh lease; inside, the caller commits its row.
+
+        If that fails, the file goes again, and its space is free at once.
+        """
+        with self.held(digest):
+            try:
+                self._renew(handle)
+                durable.publish(handle, part, self.path(digest))
+                yield
+            except BaseException:
+                with suppress(OSError):  # collection finds it, too
+                    if not self.is_known(digest):
+                        self.path(digest).unlink(missing_ok=True)
+                raise
 
     def open(self, digest: Digest, size: int) -> StoredContent | None:
         """Open content of known size; None (and a line in the log) if the file is lost or cut."""

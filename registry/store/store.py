@@ -54,7 +54,7 @@ class Store:
         with ExitStack() as undo:
             undo.callback(os.close, self._presence)
             self._policy = PolicyFile(folder / policy.NAME)
-            self.files = Files(folder, clock)
+            self.files = Files(folder, clock, self._knows)
             self.ledger = Ledger(folder)
             self.database = Database(folder / INDEX)
             undo.callback(self.database.close)
@@ -207,7 +207,7 @@ class Store:
         with self.database.writing() as connection:
             if not is_new and blob_size(connection, digest, source) is None:
                 return False  # collected since
-            with changes.within_quota(connection, repository, rules):
+            with changes.within_quota(connection, repository, rules, self.uploads.take_back):
                 changes.record_blob(connection, repository, digest, size)
         return True
 
@@ -254,7 +254,7 @@ class Store:
             # Again: nobody can take a part away, or set a tag, from here on.
             placing.check(connection, repository, manifest, others, rules)
             changes.check_tags(connection, repository, name, tags, rules, only_new=only_new_tags)
-            with changes.within_quota(connection, repository, rules):
+            with changes.within_quota(connection, repository, rules, self.uploads.take_back):
                 changes.add_manifest(connection, repository, name, manifest, tags)
             self.ledger.put(connection, repository, name, media_type, tags)
         return name
@@ -293,6 +293,10 @@ class Store:
                 return False
             changes.check_removable(connection, repository, number, digest, rules)
             return changes.remove_blob(connection, number, digest)
+
+    def _knows(self, digest: Digest) -> bool:
+        """Say whether a row speaks of content, in whatever repository, dead or alive."""
+        return self._index.size(digest) is not None
 
     def _rules(self, repository: str, *, deleting: bool = False) -> Rules:
         """Return the rules by which a repository may be changed. Raises PolicyError if it may not."""
