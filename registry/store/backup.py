@@ -25,6 +25,7 @@ from registry.oci import strictjson
 from registry.oci.digest import Digest
 from registry.progress import Progress
 from registry.store import durable, ledger, policy
+from registry.store.database import refusals
 from registry.store.faults import DigestMismatchError
 from registry.store.files import Files, place_of
 from registry.store.gc import LOCK, alone
@@ -67,13 +68,14 @@ def backup(store: Store, folder: Path, progress: Progress) -> Copied:
     durable.make_folder(folder, 0o700)
     files = Files(folder)
     with alone(store.folder / LOCK), alone(folder / LOCK):
-        with _snapshot(store, files) as (snapshot, part):
-            wanted = _contents(snapshot)
-            done = _copy(store.folder, files, wanted, progress, "backing up")
-            record, length = files.adopt(ledger.lines(snapshot))
-            ledger.note(snapshot, length, length)
-            snapshot.commit()
-        named = {"index": _settled(files, part), "ledger": record}
+        with _snapshot(store, files.incoming) as part:
+            with refusals(part), _opened(part) as snapshot:
+                wanted = _contents(snapshot)
+                done = _copy(store.folder, files, wanted, progress, "backing up")
+                record, length = files.adopt(ledger.lines(snapshot))
+                ledger.note(snapshot, length, length)
+                snapshot.commit()
+            named = {"index": _settled(files, part), "ledger": record}
         if (store.folder / policy.NAME).exists():
             named["policy"], _ = files.adopt(_blocks(store.folder / policy.NAME))
         report = Copied(len(wanted), sum(wanted.values()), *done[:2], 0, done[2])
@@ -99,7 +101,7 @@ def restore(backup_folder: Path, folder: Path, progress: Progress) -> Copied:
             )
     durable.make_folder(folder, 0o750)
     with unused(folder):
-        if (folder / INDEX).exists():
+        if _has_another_index(folder, named["index"]):
             raise SiteError(
                 "store-exists",
                 "there is a store already",
@@ -113,6 +115,12 @@ def restore(backup_folder: Path, folder: Path, progress: Progress) -> Copied:
             if part in named:
                 durable.replace(folder / name, _blocks(place_of(backup_folder, named[part])), 0o640)
     return Copied(len(wanted), sum(wanted.values()), *done[:2], 0, done[2])
+
+
+def _has_another_index(folder: Path, index: Digest) -> bool:
+    """Say whether there is an index, and not just the one to be restored, placed by a restoration that failed then."""
+    is_in_use = any((folder / f"{INDEX}{suffix}").exists() for suffix in ("-wal", "-shm"))
+    return (folder / INDEX).exists() and (is_in_use or not _is_whole(folder / INDEX, index))
 
 
 def _refuse_another(folder: Path, store: Store) -> None:
@@ -156,17 +164,22 @@ def _named(folder: Path) -> dict[str, Digest]:
 
 
 @contextmanager
-def _snapshot(store: Store, files: Files) -> Iterator[tuple[Connection, Path]]:
-    """Give a copy of the index, as it is at one moment, without the uploads that run; and its file."""
-    part = files.incoming / f"{durable.TEMPORARY}index"
+def _snapshot(store: Store, folder: Path) -> Iterator[Path]:
+    """Give a file with the index as it is at one moment, without the uploads that run; it goes if it is not taken."""
+    part = folder / f"{durable.TEMPORARY}index"
     part.unlink(missing_ok=True)
-    with store.database.reading() as connection:
-        connection.execute(text("VACUUM INTO :path"), {"path": str(part)})
-    with _opened(part) as snapshot:
-        snapshot.exec_driver_sql("PRAGMA journal_mode=DELETE")
-        snapshot.execute(delete(uploads))
-        snapshot.commit()
-        yield snapshot, part
+    try:
+        with refusals(part):
+            with store.database.reading() as connection:
+                connection.execute(text("VACUUM INTO :path"), {"path": str(part)})
+            with _opened(part) as snapshot:
+                snapshot.exec_driver_sql("PRAGMA journal_mode=DELETE")
+                snapshot.execute(delete(uploads))
+                snapshot.commit()
+        yield part
+    finally:
+        for path in (part, part.with_name(f"{part.name}-journal")):
+            path.unlink(missing_ok=True)
 
 
 def _settled(files: Files, path: Path) -> Digest:

@@ -23,10 +23,10 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import OperationalError
 
 from registry.errors import SiteError
-from registry.store import schema
+from registry.store import durable, schema
 
 WAIT_SECONDS = 60
-_FULL = ("database or disk is full", "disk I/O error")
+_READ_WRITE = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
 
 class Database:
@@ -51,23 +51,21 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Give a connection for questions; each sees one consistent state, and waits for nobody."""
-        with self._engine.connect() as connection:
+        """Give a connection for questions; each sees one consistent state, and waits for nobody.
+
+        Raises OSError if the disk refuses what even a question needs.
+        """
+        with refusals(self._path), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Give a connection that alone may write; commits durably at the end, or changes nothing.
 
-        Raises OSError (ENOSPC) if the disk is full.
+        Raises OSError if the disk refuses.
         """
-        try:
-            with self._turn, self._writer.connect() as connection, connection.begin():
-                yield connection
-        except OperationalError as error:
-            if any(text in str(error.orig) for text in _FULL):
-                raise OSError(errno.ENOSPC, "the store's index cannot grow", str(self._path)) from error
-            raise
+        with refusals(self._path), self._turn, self._writer.connect() as connection, connection.begin():
+            yield connection
 
     def version(self) -> int:
         """Return a number that is another one after each commit of any connection or process; takes microseconds."""
@@ -129,6 +127,21 @@ class Database:
                     wanted[name].create(connection)
                 for name in sorted(needless):
                     connection.exec_driver_sql(f"DROP INDEX {name}")
+
+
+@contextmanager
+def refusals(path: Path) -> Iterator[None]:
+    """Raise as OSError what SQLite says of a disk that refuses: it keeps the system's reason to itself."""
+    try:
+        yield
+    except OperationalError as error:
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        reason = errno.ENOSPC if code == sqlite3.SQLITE_FULL else None
+        if code in _READ_WRITE:
+            reason = durable.refusal(path.parent) or (errno.EIO if code == sqlite3.SQLITE_IOERR else None)
+        if reason is None:
+            raise
+        raise OSError(reason, f"the index: {os.strerror(reason)}", str(path)) from error
 
 
 def _prepare(connection: Any, _: object) -> None:  # noqa: ANN401 - whatever the driver's connection is

@@ -21,6 +21,7 @@ from typing import Self
 TEMPORARY = ".part-"
 """Prefix of files that a crash may leave; they are locked while their writer lives, and swept when it died."""
 ORPHAN_SECONDS = 60
+_PROBE_BYTES = 1 << 16
 _FICLONE = 0x40049409
 """linux/fs.h; the same on all architectures we know."""
 
@@ -66,6 +67,17 @@ def sweep(folder: Path) -> None:
     for part in folder.glob(f"{TEMPORARY}*"):
         if is_orphan(part):
             remove(part)
+
+
+def refusal(folder: Path) -> int | None:
+    """Return with which error number a folder's disk takes nothing at present; None if it takes something."""
+    try:
+        with temporary(folder) as (handle, _):
+            os.posix_fallocate(handle, 0, _PROBE_BYTES)
+            os.fsync(handle)
+    except OSError as error:
+        return error.errno
+    return None
 
 
 def is_orphan(part: Path) -> bool:
@@ -130,12 +142,16 @@ def changing(folder: Path) -> Iterator[None]:
 
 
 def create(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Write a new file; raises FileExistsError and changes nothing if the name is taken."""
+    """Write a new file, or none; raises FileExistsError and changes nothing if the name is taken."""
     with temporary(path.parent, mode) as (handle, part):
         write_all(handle, data)
         os.fsync(handle)
         os.link(part, path)
-        sync_folder(path.parent)
+        try:
+            sync_folder(path.parent)
+        except OSError:
+            path.unlink()
+            raise
 
 
 def append(path: Path, data: bytes, mode: int = 0o600) -> None:

@@ -28,13 +28,14 @@ class Disk:
 
     error: int
     last: int
-    steps: int = 0
+    asked: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
     def takes(self, what: str) -> bool:
         """Count a step; say whether the disk does it."""
-        self.steps += 1
-        refuses = self.steps >= self.last if self.error in LASTING else self.steps == self.last
+        self.asked.append(what)
+        number = len(self.asked)
+        refuses = number >= self.last if self.error in LASTING else number == self.last
         if refuses:
             self.refused.append(what)
         return not refuses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from registry.server.robots import Robots
 from registry.server.users import Users
 from registry.store import durable
 from tests.conftest import need_root
+from tests.crash.refusing import refusing
 
 NOBODY = 65534
 PROGRAM = "import sys; from installer.cli.main import main; main(sys.argv[1:])"
@@ -52,11 +54,7 @@ def test_two_who_change_a_file_at_once_lose_nothing_of_each_other(
     run_here(*make(tmp_path, "first"))
     with ThreadPoolExecutor(len(names)) as pool:
         assert [*pool.map(lambda name: run(*make(tmp_path, name)), names)] == [0] * len(names)
-    if make is user:
-        found = {one.name for one in Users.load(tmp_path / "users").all()}
-    else:
-        found = {one.name.removeprefix("robot@") for one in Robots.load(tmp_path / "access/robots").all()}
-    assert found == {"first", *names}
+    assert known(tmp_path, make) == {"first", *names}
 
 
 def test_of_two_who_make_one_robot_the_first_keeps_it(tmp_path: Path) -> None:
@@ -111,3 +109,38 @@ def test_what_a_killed_command_left_in_the_access_folder_is_swept(tmp_path: Path
     os.utime(left, (0, 0))
     run_here(*robot(tmp_path, "second"))
     assert not left.exists()
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS], ids=errno.errorcode.get)
+@pytest.mark.parametrize("make", [user, robot])
+def test_a_disk_that_refuses_leaves_files_that_can_be_read_and_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Callable[[Path, str], tuple[object, ...]], error: int
+) -> None:
+    run_here(*make(tmp_path, "first"))
+    for last in range(1, 100):
+        name = f"new{last}"
+        capsys.readouterr()
+        with refusing(error, last) as disk, pytest.raises(SystemExit) as ended:
+            main([*map(str, make(tmp_path, name)), "--json"])
+        if not disk.refused:
+            assert ended.value.code == 0
+            assert last > 3
+            return
+        told = capsys.readouterr().out
+        assert ended.value.code == 6 or make is robot, told  # the log's line alone may wait for the next one
+        assert ended.value.code == 0 or os.strerror(error) in told
+        assert not list(tmp_path.rglob(f"{durable.TEMPORARY}*"))
+        assert "first" in known(tmp_path, make)
+        assert (tmp_path / f"{name}.secret").exists() == (make is robot and ended.value.code == 0)
+        if ended.value.code == 6:
+            if make is robot and name in known(tmp_path, make):  # its name came, and the folder's sync was refused
+                run_here("registry", "token", "revoke", name, "--store", tmp_path)
+            run_here(*make(tmp_path, name))
+        assert name in known(tmp_path, make)
+    pytest.fail("the command never ended")
+
+
+def known(folder: Path, make: Callable[[Path, str], tuple[object, ...]]) -> set[str]:
+    if make is user:
+        return {one.name for one in Users.load(folder / "users").all()}
+    return {one.name.removeprefix("robot@") for one in Robots.load(folder / "access/robots").all()}
