@@ -299,6 +299,12 @@ def allocated(path: Path) -> int:
         return 0
 
 
+def free(folder: Path) -> int:
+    """Return how many bytes a folder's disk still takes from this user."""
+    seen = os.statvfs(folder)
+    return seen.f_bavail * seen.f_frsize
+
+
 def remove(path: Path) -> None:
     """Remove a file, durably; one that is gone already is fine."""
     path.unlink(missing_ok=True)

@@ -219,9 +219,12 @@ class Files:
     def is_leased(self, path: Path, seconds: float) -> bool:
         """Say whether a file is there and was stored or looked at within the last `seconds`."""
         try:
-            return self.clock() - path.stat().st_mtime < seconds
+            age = self.clock() - path.stat().st_mtime
         except FileNotFoundError:
             return False
+        if age < 0:  # a clock that was set back would keep it for ever: its lease begins again
+            self._renew(path)
+        return age < seconds
 
     def _touch(self, target: int | Path, seen: os.stat_result) -> None:
         if abs(self.clock() - seen.st_mtime) > RENEW_SECONDS:

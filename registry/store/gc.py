@@ -73,8 +73,10 @@ def collect(
         if not dry_run:
             durable.remove(store.folder / RESERVE)  # room for the index on a full disk
         try:
-            uploads = 0 if dry_run else store.uploads.sweep()
-            store.files.sweep()
+            uploads = 0
+            if not dry_run:
+                uploads = store.uploads.sweep()
+                store.files.sweep()
             marked = [mark(store, name, lease, dry_run=dry_run) for name in store.repositories()]
             purged = purge(store, grace, dry_run=dry_run)
             swept = sweep(store, lease, dry_run=dry_run) + sweep_strays(store, lease, dry_run=dry_run)

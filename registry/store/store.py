@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -39,6 +40,8 @@ RESERVE = "index.reserve"
 USERS = "index.users"
 RESERVE_BYTES = 1 << 20
 """Disk that is set aside, so that collection can write its index when the disk is full."""
+_OPENING_BYTES = 1 << 18
+"""How much of it opening may use: SQLite needs some to read at all. Collection has the rest."""
 
 
 class Store:
@@ -61,7 +64,7 @@ class Store:
             durable.sync_folder(folder)
             self._index = Index(self.database)
             self.uploads = Uploads(self.database, self.files, self._rules)
-            self.set_aside()
+            self.set_aside(besides=4 * RESERVE_BYTES)  # what a collection freed for itself is not taken from it
             with suppress(OSError):  # a full disk: whoever writes next does it
                 self.ledger.agree(self.database)
             undo.pop_all()
@@ -70,7 +73,13 @@ class Store:
     def open(cls, folder: Path, clock: Callable[[], float] = time.time) -> Store:
         """Open a store, or begin one in a folder that has none. Raises SiteError, also if a newer dryport wrote it."""
         try:
-            return cls(folder, clock)
+            try:
+                return cls(folder, clock)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not (folder / RESERVE).exists():
+                    raise
+                _draw_on_reserve(folder / RESERVE)  # so that a server and a collection can come to a full disk
+                return cls(folder, clock)
         except (OSError, DatabaseError) as error:
             raise SiteError(
                 "store-unusable",
@@ -86,12 +95,13 @@ class Store:
         """What the store allows now. Raises SiteError if its file is none."""
         return self._policy.policy
 
-    def set_aside(self) -> None:
-        """Set disk aside for collection, if there is some."""
+    def set_aside(self, besides: int = 0) -> None:
+        """Set disk aside for collection, if there is some and so many bytes besides."""
         path = self.folder / RESERVE
         if not path.exists() or path.stat().st_size < RESERVE_BYTES:
             with suppress(OSError):
-                durable.allocate(path, RESERVE_BYTES)
+                if durable.free(self.folder) >= RESERVE_BYTES + besides:
+                    durable.allocate(path, RESERVE_BYTES)
 
     def close(self) -> None:
         """Let go of the database; running uploads stay resumable."""
@@ -248,7 +258,7 @@ class Store:
             raise DigestMismatchError(name, Digest.of(data, name.algorithm))
         others = placing.Elsewhere.look(elsewhere, repository, manifest)
         with self.database.reading() as connection:
-            placing.check(connection, repository, manifest, others, rules)
+            placing.check(connection, repository, manifest, others, rules, is_whole=self.files.is_whole)
             changes.check_tags(connection, repository, name, tags, rules, only_new=only_new_tags)
         with self.files.storing(name, [data]), self.database.writing() as connection:
             # Again: nobody can take a part away, or set a tag, from here on.
@@ -335,6 +345,14 @@ def _locked(folder: Path, lock: int, refusal: SiteError) -> int:
         os.close(handle)
         raise refusal from None
     return handle
+
+
+def _draw_on_reserve(path: Path) -> None:
+    size = path.stat().st_size
+    if size > _OPENING_BYTES:
+        durable.cut(path, size - _OPENING_BYTES)
+    else:
+        durable.remove(path)
 
 
 def _refuse_lost_index(folder: Path) -> None:
