@@ -29,8 +29,9 @@ from registry.store.database import refusals
 from registry.store.faults import DigestMismatchError
 from registry.store.files import Files, place_of
 from registry.store.gc import LOCK, alone
+from registry.store.presence import unused
 from registry.store.schema import contents, uploads
-from registry.store.store import INDEX, Store, unused
+from registry.store.store import INDEX, Store
 
 STATEMENT = "backup.json"
 KIND = {"apiVersion": "dryport/v1", "kind": "StoreBackup"}

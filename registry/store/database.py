@@ -32,7 +32,7 @@ _READ_WRITE = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CAN
 class Database:
     """One SQLite file with the store's tables."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, may_begin: bool = True) -> None:
         self._path = path
         self._engine = create_engine(f"sqlite:///{path}", pool_size=16, max_overflow=32)
         event.listen(self._engine, "connect", _prepare)
@@ -41,7 +41,7 @@ class Database:
         self._turn = threading.Lock()
         try:
             with _alone(path.with_suffix(".lock")):
-                self._create()
+                self._create(may_begin=may_begin)
                 self._renew_indexes()
         except BaseException:
             self._engine.dispose()
@@ -82,16 +82,23 @@ class Database:
             ).scalar_one()
         return found
 
+    def identify(self, identity: str) -> None:
+        """Let it be the index of a store that there was."""
+        with self.writing() as connection:
+            connection.execute(update(schema.facts).where(schema.facts.c.name == "id").values(value=identity))
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
         self._watcher.close()
 
-    def _create(self) -> None:
+    def _create(self, *, may_begin: bool) -> None:
         with self.writing() as connection:
             fact = schema.facts.c
             schema.facts.create(connection, checkfirst=True)
             seen = connection.execute(select(fact.value).where(fact.name == "version")).scalar()
+            if seen is None and not may_begin:
+                raise lost(self._path)
             if seen == "1":
                 for statement in schema.FROM_1:
                     connection.exec_driver_sql(statement)
@@ -127,6 +134,16 @@ class Database:
                     wanted[name].create(connection)
                 for name in sorted(needless):
                     connection.exec_driver_sql(f"DROP INDEX {name}")
+
+
+def lost(path: Path) -> SiteError:
+    """Return the error for content without an index: a new, empty one would make garbage of all of it."""
+    return SiteError(
+        "store-index-lost",
+        "the store has content but no index",
+        where=str(path),
+        hint="dryport registry rebuild --store DIR, or restore a backup",
+    )
 
 
 @contextmanager

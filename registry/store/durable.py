@@ -282,6 +282,18 @@ def move(path: Path, final: Path) -> None:
     sync_folder(path.parent)
 
 
+def keep(path: Path, folder: Path) -> None:
+    """Let a folder, made if it is missing, have a file too, in place of one of its name; it takes no disk."""
+    make_folder(folder, 0o700)
+    part = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
+    os.link(path, part)
+    try:
+        part.rename(folder / path.name)
+    finally:
+        part.unlink(missing_ok=True)  # where both were the same file, a rename does nothing
+    sync_folder(folder)
+
+
 def clone(source: int, target: int) -> bool:
     """Let an empty file share the disk of another one, where the file system can; say whether it did."""
     try:

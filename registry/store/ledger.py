@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -76,13 +77,19 @@ class Ledger:
         """Return its length."""
         return self.path.stat().st_size if self.path.exists() else 0
 
-    def agree(self, database: Database) -> None:
-        """Write it anew if it says what the index does not: a crash left that, or a program that noted no length."""
+    def agree(self, database: Database, aside: Path) -> None:
+        """Write it anew if it says what the index does not: a crash left that, or a program that noted no length.
+
+        One that says more is kept in the folder `aside`: should the index be an old one, it knows what came since.
+        """
         with database.reading() as connection:
             is_right = self._is_right(connection)
         if not is_right:
             with database.writing() as connection:
                 if not self._is_right(connection):  # no writer was in the middle of a change
+                    noted = self._noted(connection)
+                    if noted is not None and self.size() > noted[0]:
+                        durable.keep(self.path, aside)
                     self.rewrite(connection)
 
     def rewrite(self, connection: Connection) -> None:
@@ -117,6 +124,14 @@ class Ledger:
                         durable.write_all(handle, file.read())
                     durable.publish(handle, part, self.path)
                     note(connection, self.size(), fresh)
+
+    def store(self) -> str | None:
+        """Return which store it is the ledger of."""
+        with suppress(OSError, ValueError), self.path.open("rb") as lines:
+            match json.loads(lines.readline()):
+                case {"store": str(identity)}:
+                    return identity
+        return None
 
     def read(self) -> dict[str, Recorded]:
         """Return what it says of each repository; lines that cannot be read are left out."""
@@ -173,6 +188,7 @@ def lines(connection: Connection) -> Iterator[bytes]:
 
 
 def _values(connection: Connection) -> Iterator[object]:
+    yield {"store": connection.execute(select(facts.c.value).where(facts.c.name == "id")).scalar()}
     wanted = select(repositories.c.name, manifests.c.digest, manifests.c.media_type).join_from(manifests, repositories)
     for name, digest, media_type in connection.execute(wanted.order_by(manifests.c.repository, manifests.c.digest)):
         yield {"put": name, "digest": digest, "mediaType": media_type, "tags": []}

@@ -19,10 +19,10 @@ from registry.store.database import Database
 from registry.store.faults import ManifestInvalidError
 from registry.store.files import Files
 from registry.store.ledger import Ledger, Recorded
-from registry.store.store import INDEX, unused
+from registry.store.presence import unused
+from registry.store.store import INDEX, QUARANTINE
 
 _NEW = "index.rebuilt"
-_OLD = "quarantine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,8 @@ def _rebuild(folder: Path, ledger: Ledger, progress: Progress) -> Rebuilt:
         (folder / f"{_NEW}{suffix}").unlink(missing_ok=True)
     files = Files(folder)
     database = Database(folder / _NEW)
+    if identity := ledger.store():
+        database.identify(identity)
     recorded = ledger.read()
     lost: list[str] = []
     with progress.meter(
@@ -113,9 +115,9 @@ def _read(files: Files, digest: Digest, media_type: str) -> Manifest | None:
 
 
 def _put_aside(folder: Path) -> None:
-    durable.make_folder(folder / _OLD, 0o700)
+    durable.make_folder(folder / QUARANTINE, 0o700)
     mark = f"{time.time_ns()}"
     for suffix in ("", "-wal", "-shm"):  # an index without its log would be an older index
         path = folder / f"{INDEX}{suffix}"
         if path.exists():
-            durable.move(path, folder / _OLD / f"{INDEX}{suffix}.{mark}")
+            durable.move(path, folder / QUARANTINE / f"{INDEX}{suffix}.{mark}")

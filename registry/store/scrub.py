@@ -19,10 +19,9 @@ from registry.progress import Progress
 from registry.store import durable
 from registry.store.faults import DigestMismatchError, ReadOnlyError
 from registry.store.schema import contents, holdings, manifests, repositories
-from registry.store.store import Store
+from registry.store.store import QUARANTINE, Store
 
 BLOCK = 1 << 20
-QUARANTINE = "quarantine"
 
 
 @dataclass(frozen=True, slots=True)

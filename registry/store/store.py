@@ -11,11 +11,10 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
@@ -27,17 +26,19 @@ from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
 from registry.oci.reference import repository_name, tag_name
 from registry.store import changes, durable, placing, policy
-from registry.store.database import Database
+from registry.store.database import Database, lost
 from registry.store.faults import DeletesForbiddenError, DigestMismatchError, ImmutableTagError, ReadOnlyError
 from registry.store.files import Files
 from registry.store.index import Index, blob_size
 from registry.store.ledger import Ledger
 from registry.store.policy import Policy, PolicyFile, Rules
+from registry.store.presence import join
 from registry.store.uploads import Uploads
 
 INDEX = "index.sqlite"
 RESERVE = "index.reserve"
-USERS = "index.users"
+QUARANTINE = "quarantine"
+"""The folder for what is no part of the store any more, and kept: damaged content, indexes and ledgers of before."""
 RESERVE_BYTES = 1 << 20
 """Disk that is set aside, so that collection can write its index when the disk is full."""
 _OPENING_BYTES = 1 << 18
@@ -52,21 +53,23 @@ class Store:
         durable.make_folder(folder, 0o750)  # what users may pull is not for everyone on this machine
         self.folder = folder
         self.clock = clock
-        _refuse_lost_index(folder)
-        self._presence = _join(folder)
+        has_content = _has_content(folder)
+        if has_content and not (folder / INDEX).exists():
+            raise lost(folder / INDEX)
+        self._presence = join(folder)
         with ExitStack() as undo:
             undo.callback(os.close, self._presence)
             self._policy = PolicyFile(folder / policy.NAME)
             self.files = Files(folder, clock, self._knows)
             self.ledger = Ledger(folder)
-            self.database = Database(folder / INDEX)
+            self.database = Database(folder / INDEX, may_begin=not has_content)
             undo.callback(self.database.close)
             durable.sync_folder(folder)
             self._index = Index(self.database)
             self.uploads = Uploads(self.database, self.files, self._rules)
             self.set_aside(besides=4 * RESERVE_BYTES)  # what a collection freed for itself is not taken from it
             with suppress(OSError):  # a full disk: whoever writes next does it
-                self.ledger.agree(self.database)
+                self.ledger.agree(self.database, folder / QUARANTINE)
             undo.pop_all()
 
     @classmethod
@@ -320,33 +323,6 @@ class Store:
         return rules
 
 
-@contextmanager
-def unused(folder: Path) -> Iterator[None]:
-    """Keep everybody from using the store in a folder. Raises SiteError if somebody does."""
-    in_use = SiteError("store-in-use", "the store is in use", where=str(folder), hint="end the server and try again")
-    handle = _locked(folder, fcntl.LOCK_EX, in_use)
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
-def _join(folder: Path) -> int:
-    """Say, for as long as the handle is open, that this process uses the store. Raises SiteError while it is remade."""
-    being_made = SiteError("store-being-made", "the store is being rebuilt or restored", where=str(folder))
-    return _locked(folder, fcntl.LOCK_SH, being_made)
-
-
-def _locked(folder: Path, lock: int, refusal: SiteError) -> int:
-    handle = os.open(folder / USERS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, lock | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise refusal from None
-    return handle
-
-
 def _draw_on_reserve(path: Path) -> None:
     size = path.stat().st_size
     if size > _OPENING_BYTES:
@@ -355,16 +331,6 @@ def _draw_on_reserve(path: Path) -> None:
         durable.remove(path)
 
 
-def _refuse_lost_index(folder: Path) -> None:
-    """Raise SiteError for content without an index: a new, empty one would make garbage of all of it."""
-    if (folder / INDEX).exists():
-        return
-    for algorithm in ("sha256", "sha512"):
-        place = folder / "blobs" / algorithm
-        if place.is_dir() and next(os.scandir(place), None) is not None:
-            raise SiteError(
-                "store-index-lost",
-                "the store has content but no index",
-                where=str(folder / INDEX),
-                hint="dryport registry rebuild --store DIR, or restore a backup",
-            )
+def _has_content(folder: Path) -> bool:
+    places = (folder / "blobs" / algorithm for algorithm in ("sha256", "sha512"))
+    return any(place.is_dir() and next(os.scandir(place), None) is not None for place in places)

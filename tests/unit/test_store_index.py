@@ -10,6 +10,7 @@ import pytest
 
 from registry.errors import SiteError
 from registry.progress import Silent
+from registry.store.backup import backup
 from registry.store.gc import collect
 from registry.store.rebuild import rebuild
 from registry.store.retention import retain
@@ -26,6 +27,51 @@ def test_a_lost_index_is_never_replaced_by_an_empty_one(tmp_path: Path) -> None:
         Store.open(tmp_path)
     assert caught.value.reference == "store-index-lost"
     assert "rebuild" in caught.value.hint
+
+
+@pytest.mark.parametrize("how", ["emptied", "replaced by a new one"])
+def test_an_index_that_knows_nothing_makes_no_garbage_of_the_content(tmp_path: Path, how: str) -> None:
+    with Store.open(tmp_path / "store") as store:
+        push(store, ONE, "1")
+        before = shown(store)
+    (tmp_path / "store/index.sqlite").write_bytes(b"")
+    if how == "replaced by a new one":
+        sqlite3.connect(tmp_path / "store/index.sqlite").execute("CREATE TABLE other (x)").connection.close()
+    with pytest.raises(SiteError) as caught:
+        Store.open(tmp_path / "store")
+    assert caught.value.reference == "store-index-lost"
+    rebuild(tmp_path / "store", Silent())
+    with Store.open(tmp_path / "store") as store:
+        assert shown(store) == before
+
+
+def test_a_ledger_that_knows_more_than_an_old_index_is_put_aside_and_not_lost(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        push(store, ONE, "1")
+    shutil.copy(tmp_path / "index.sqlite", tmp_path / "old")
+    with Store.open(tmp_path) as store:
+        push(store, TWO, "2")
+        expected, lines = shown(store), store.ledger.path.read_bytes()
+    shutil.move(tmp_path / "old", tmp_path / "index.sqlite")
+    for _ in range(2):
+        Store.open(tmp_path).close()
+        assert (tmp_path / "quarantine/index.ledger").read_bytes() == lines
+    shutil.copy(tmp_path / "quarantine/index.ledger", tmp_path / "index.ledger")
+    rebuild(tmp_path, Silent())
+    with Store.open(tmp_path) as store:
+        assert shown(store) == expected
+
+
+def test_a_store_stays_itself_through_a_rebuild(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "store") as store:
+        push(store, ONE, "1")
+        identity = store.database.identity
+        backup(store, tmp_path / "backup", Silent())
+    (tmp_path / "store/index.sqlite").unlink()
+    rebuild(tmp_path / "store", Silent())
+    with Store.open(tmp_path / "store") as store:
+        assert store.database.identity == identity
+        backup(store, tmp_path / "backup", Silent())
 
 
 @pytest.mark.parametrize("how", ["lost", "damaged", "whole"])
@@ -72,7 +118,7 @@ def test_a_rebuild_tells_what_is_lost(tmp_path: Path) -> None:
 def test_a_line_that_was_cut_short_spoils_no_other(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         first, second = push(store, ONE, "1"), push(store, TWO, "2", repository="b")
-        one, two = (b"\n%s\n" % line for line in store.ledger.path.read_bytes().split(b"\n") if line)
+        _, one, two = (b"\n%s\n" % line for line in store.ledger.path.read_bytes().split(b"\n") if line)
         for length in range(len(one)):
             store.ledger.path.write_bytes(one[:length] + two)
             assert store.ledger.read()["b"].tags == {"2": second}
