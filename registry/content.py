@@ -6,7 +6,7 @@ Every byte that leaves a `Content` has been checked by its source, or is checked
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
@@ -93,6 +93,32 @@ class ContentSource(Protocol):
 
     def is_absent(self, repository: str, digest: Digest) -> bool:
         """Say whether content is left out on purpose (a platform not carried), not lost."""
+        ...
+
+
+@runtime_checkable
+class Paged(ContentSource, Protocol):
+    """A source whose lists can be read from any point on, an entry at a time, however long they are.
+
+    Entries come sorted by their bytes. Whoever takes them closes what gives them as soon as there are enough.
+    """
+
+    def has_repository(self, name: str) -> bool:
+        """Say whether there is such a repository."""
+        ...
+
+    def repositories_after(self, last: str = "", globs: Sequence[str] = ("*",)) -> Generator[str, None, None]:
+        """Give the names after `last` that one of the globs matches; `*` stands for any run of characters."""
+        ...
+
+    def tags_after(self, repository: str, last: str = "") -> Generator[str, None, None]:
+        """Give a repository's tags after `last`."""
+        ...
+
+    def referrers_after(
+        self, repository: str, subject: Digest, last: str = "", artifact_type: str | None = None
+    ) -> Generator[Descriptor, None, None]:
+        """Give what refers to `subject` and has a digest after `last`; of one type alone, if one is given."""
         ...
 
 

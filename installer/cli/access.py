@@ -64,11 +64,8 @@ def create(
     from registry.store import durable  # noqa: PLC0415
 
     robot, secret = new_robot(name, grants, days, datetime.now(UTC))
-    with _robots(store, access) as (folder, robots):
-        if robots.find(robot.name):
-            raise UsageError(
-                "robot-exists", "there is a robot of this name", where=robot.name, hint="dryport registry token revoke"
-            )
+    with _robots(store, access) as (_, robots):
+        _refuse_known(robots, robot.name)
     try:
         durable.create(out, f"{secret}\n".encode())
     except OSError as error:
@@ -79,8 +76,13 @@ def create(
             seen=str(error),
             hint="choose another place with --out; no robot was made",
         ) from error
-    with _robots(store, access) as (folder, robots):
-        _save(folder, robots.with_robot(robot), "token.create", robot.name, ", ".join(map(str, robot.grants)))
+    try:
+        with _robots(store, access) as (folder, robots):
+            _refuse_known(robots, robot.name)  # somebody may have been quicker
+            _save(folder, robots.with_robot(robot), "token.create", robot.name, ", ".join(map(str, robot.grants)))
+    except BaseException:
+        durable.remove(out)  # it opens nothing
+        raise
     value = {
         "name": robot.name,
         "grants": [str(grant) for grant in robot.grants],
@@ -224,6 +226,13 @@ def _robots(store: Path | None, access: Path | None) -> Iterator[tuple[Path, Rob
         yield folder, Robots.load(folder / ROBOTS)
 
 
+def _refuse_known(robots: Robots, name: str) -> None:
+    if robots.find(name):
+        raise UsageError(
+            "robot-exists", "there is a robot of this name", where=name, hint="dryport registry token revoke"
+        )
+
+
 def _save(folder: Path, robots: Robots, event: str, name: str, grants: str = "") -> None:
     from registry.server.accounts import ROBOTS  # noqa: PLC0415 - as above
     from registry.store import durable  # noqa: PLC0415
@@ -258,6 +267,7 @@ def _who() -> str:
 def _folder(store: Path | None, access: Path | None) -> Iterator[Path]:
     """Give the access folder, made if it is not there, and be its owner meanwhile. Raises UsageError, SiteError."""
     from registry.server.accounts import prepare  # noqa: PLC0415 - as above
+    from registry.store import durable  # noqa: PLC0415
 
     if (store is None) == (access is None):
         raise UsageError("access-unnamed", "one of two is named: the store, or its access folder", hint="--store DIR")
@@ -273,7 +283,8 @@ def _folder(store: Path | None, access: Path | None) -> Iterator[Path]:
             os.setegid(owner.st_gid)
             os.seteuid(owner.st_uid)
         prepare(folder)
-        yield folder
+        with durable.changing(folder):
+            yield folder
     except OSError as error:
         raise SiteError(
             "access-folder-unusable",

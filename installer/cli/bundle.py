@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from installer.cli.render import Console, Verbs, amount, json_option, shown, typed
-from installer.cli.trusting import trust_options, trust_state
+from installer.cli.trusting import Trust, trust_options
 from registry.errors import DefinitionError, UsageError
 
 if TYPE_CHECKING:
@@ -183,16 +183,14 @@ def sign(
 def verify(
     *,
     path: Path,
-    home: Path | None,
-    first_root: Path | None,
-    fingerprint: str | None,
+    trust: Trust,
     at_least: int | None,
     as_json: bool,
 ) -> None:
     """Check BUNDLE against what a site trusts, to the last byte. Changes nothing."""
     from bundles import verify as verification  # noqa: PLC0415 - as above
 
-    state = trust_state(home, first_root, fingerprint)
+    state = trust.state()
     if state is None:
         raise UsageError(
             "trust-missing",
@@ -220,12 +218,12 @@ def verify(
 @click.argument("path", metavar="BUNDLE", type=FILE)
 @trust_options
 @json_option
-def inspect(*, path: Path, home: Path | None, first_root: Path | None, fingerprint: str | None, as_json: bool) -> None:
+def inspect(*, path: Path, trust: Trust, as_json: bool) -> None:
     """List what BUNDLE holds, from its head alone. Without trust given, nothing of it is verified."""
     from bundles import verify as verification  # noqa: PLC0415 - as above
     from bundles.archive.reader import read_head, read_index  # noqa: PLC0415
 
-    state = trust_state(home, first_root, fingerprint)
+    state = trust.state()
     console = Console(as_json=as_json)
     if state is None:
         with read_head(path) as head:

@@ -19,6 +19,7 @@ import click
 from registry.errors import UsageError
 
 if TYPE_CHECKING:
+    from installer.cli.trusting import Trust
     from registry.client.access import Access, Login, Proxy
     from registry.client.pace import Throttle
     from registry.client.remote import RemoteRegistry
@@ -184,6 +185,17 @@ def default_authfiles(environment: Mapping[str, str]) -> list[Path]:
     if runtime := environment.get("XDG_RUNTIME_DIR"):
         places.insert(0, Path(runtime) / "containers/auth.json")
     return [place for place in places if place.is_file()]
+
+
+def refuse_mixed(reach: Reach, trust: Trust, *, registry: bool, bundle: bool, where: str = "") -> None:
+    """Raise UsageError for a reach without a registry, or a trust without a bundle: one of both is a mistake."""
+    if (reach.is_given and not registry) or (trust.is_given and not bundle):
+        raise UsageError(
+            "options-mixed",
+            "--home, --root and --fingerprint are for a bundle; --ca, --user and their like are for a registry",
+            where=where,
+            hint="leave out those that do not belong to this source",
+        )
 
 
 def read_password(path: Path) -> str:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from installer.cli.access import note_upkeep
-from installer.cli.connecting import Reach, connection_options
+from installer.cli.connecting import Reach, connection_options, refuse_mixed
 from installer.cli.render import Console, amount, json_option
-from installer.cli.trusting import trust_options
+from installer.cli.trusting import Trust, trust_options
 from registry.errors import MediaError, SiteError
 
 if TYPE_CHECKING:
@@ -95,21 +95,20 @@ def scrub(
     url: str | None,
     look_only: bool,
     reach: Reach,
-    home: Path | None,
-    first_root: Path | None,
-    fingerprint: str | None,
+    trust: Trust,
     as_json: bool,
 ) -> None:
     """Read every byte of a store, and mend what is damaged. What cannot be mended is put aside."""
     from registry.store.scrub import scrub as run  # noqa: PLC0415 - as above
 
     console = Console(as_json=as_json)
+    refuse_mixed(reach, trust, registry=url is not None, bundle=bundle is not None)
     with ExitStack() as stack:
         sources: list[ContentSource] = []
         if bundle:
             from installer.cli.serving import open_bundle  # noqa: PLC0415 - as above
 
-            verified = open_bundle(bundle, home, first_root, fingerprint)
+            verified = open_bundle(bundle, trust)
             stack.callback(verified.close)
             sources.append(verified.content())
         if url:

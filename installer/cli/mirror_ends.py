@@ -60,7 +60,6 @@ class Ends:
     def of(cls, source: str, destination: str, options: dict[str, Any]) -> Ends:
         """Return what the options say, which are taken out. Raises UsageError."""
         rate, reach = options.pop("limit_rate"), options.pop("reach")
-        trust = {name: options.pop(name) for name in ("home", "first_root", "fingerprint")}
         ends = Place.parse(source), Place.parse(destination)
         if source == destination:
             raise UsageError("ends-equal", "source and destination are the same", seen=source, hint="name two places")
@@ -71,7 +70,12 @@ class Ends:
         ]
         only, platforms, alone = (options.pop(name) for name in ("only", "platforms", "no_referrers"))
         selection = _selection(only, platforms, ends[0], referrers=not alone)
-        return cls(Side(ends[0], reaches[0], **trust), Side(ends[1], reaches[1]), selection, options.pop("mapping"))
+        return cls(
+            Side(ends[0], reaches[0], options.pop("trust")),
+            Side(ends[1], reaches[1]),
+            selection,
+            options.pop("mapping"),
+        )
 
     def terms(self, streams: int | None = None) -> Terms:
         """Return how the copy goes about it. Raises UsageError, DefinitionError."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from installer.cli.connecting import Reach, host_of
+from installer.cli.trusting import Trust
 from registry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -92,9 +93,7 @@ class Side:
 
     place: Place
     reach: Reach = field(default_factory=Reach)
-    home: Path | None = None
-    first_root: Path | None = None
-    fingerprint: str | None = None
+    trust: Trust = field(default_factory=Trust)
 
     @contextmanager
     def source(self) -> Iterator[ContentSource]:
@@ -108,7 +107,7 @@ class Side:
         elif place.kind == "bundle":
             from installer.cli.serving import open_bundle  # noqa: PLC0415
 
-            verified = open_bundle(place.path, self.home, self.first_root, self.fingerprint)
+            verified = open_bundle(place.path, self.trust)
             try:
                 yield verified.content()
             finally:

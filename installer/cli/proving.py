@@ -13,6 +13,7 @@ import click
 
 from installer.cli.connecting import Reach
 from installer.cli.render import Console
+from installer.cli.trusting import Trust
 from registry.errors import HostError, UsageError
 
 if TYPE_CHECKING:
@@ -54,9 +55,7 @@ class Proof:
     site_file: Path | None
     host: str | None
     unwatched: bool
-    home: Path | None
-    first_root: Path | None
-    fingerprint: str | None
+    trust: Trust
     ca: Path | None
     user: str | None
     password_file: Path | None
@@ -64,8 +63,8 @@ class Proof:
     @property
     def is_wanted(self) -> bool:
         """Say whether there is to be one. Raises UsageError for options that are for a proof alone."""
-        others = (self.prefix, self.site_file, self.host, self.home, self.first_root, self.fingerprint)
-        if self.images is None and (any(others) or self.unwatched):
+        others = (self.prefix, self.site_file, self.host)
+        if self.images is None and (any(others) or self.trust.is_given or self.unwatched):
             raise UsageError(
                 "proof-missing",
                 "--on, --site, --host, --unwatched and what a bundle is trusted by are for a proof",
@@ -139,7 +138,7 @@ def _node(proof: Proof, out: Path | None) -> tuple[Node, str]:
             "the files in --out are on this machine, the host has its own",
             hint="copy them to the host, then prove without --out",
         )
-    declared, home = open_site(proof.site_file, proof.home)
+    declared, home = open_site(proof.site_file, proof.trust.home)
     hosts = {host.name: host for host in BareMetal(declared).hosts()}
     if proof.host not in hosts:
         raise UsageError(
@@ -159,7 +158,7 @@ def _images(proof: Proof, mapping: Mapping, stack: ExitStack) -> Sequence[Refere
     path = Path(proof.images or "")
     if not _is_bundle(path):
         return wanted.distinct(wanted.listed(path, mapping, remotes))
-    verified = open_bundle(path, proof.home, proof.first_root, proof.fingerprint)
+    verified = open_bundle(path, proof.trust)
     try:
         return wanted.distinct(wanted.carried(verified.content()))
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +13,11 @@ import click
 from installer.cli import keeping
 from installer.cli.access import audit, token
 from installer.cli.condition import status
-from installer.cli.connecting import Reach, connection_options
+from installer.cli.connecting import Reach, connection_options, refuse_mixed
 from installer.cli.events import tell_events, tell_supervisor
 from installer.cli.render import Console, Verbs, amount, json_option
 from installer.cli.service import ready, unit
-from installer.cli.trusting import trust_options
+from installer.cli.trusting import Trust, trust_options
 from installer.cli.users import user as users_group
 from registry.errors import UsageError
 
@@ -61,9 +62,7 @@ def serve(
     key: Path | None,
     users: Path | None,
     workers: int | None,
-    home: Path | None,
-    first_root: Path | None,
-    fingerprint: str | None,
+    trust: Trust,
     as_json: bool,
 ) -> None:
     """Serve until the process is told to end. Bundles are verified first and served without unpacking them."""
@@ -75,11 +74,10 @@ def serve(
     options: dict[str, object] = {"listen": listen, "certificate": certificate, "key": key, "users": users}
     options |= {"store": store, "workers": workers}
     given = {name: value for name, value in options.items() if value is not None}
-    trust = {"home": home, "root": first_root, "fingerprint": fingerprint}
     if only_check and config is None:
         raise UsageError("check-without-config", "a configuration file is checked", hint="--config FILE --check")
     if config is not None:
-        if given or bundles or any(trust.values()):
+        if given or bundles or trust.is_given:
             raise UsageError("config-and-options", "a configuration file stands alone", hint="write it into the file")
         if only_check:
             from installer.cli.checking import report  # noqa: PLC0415 - as above
@@ -88,7 +86,7 @@ def serve(
             return
         wanted, folder = serving.ServeConfig.read(config), config.parent
     else:
-        wanted, folder = _from_options(given, [{"path": path, **trust} for path in bundles]), Path()
+        wanted, folder = _from_options(given, [{"path": path, **asdict(trust)} for path in bundles]), Path()
     console = Console(as_json=as_json)
     with serving.said_by(config):
         settings = wanted.settings(folder)
@@ -150,9 +148,7 @@ def import_(
     folder: Path,
     repositories: tuple[str, ...],
     reach: Reach,
-    home: Path | None,
-    first_root: Path | None,
-    fingerprint: str | None,
+    trust: Trust,
     as_json: bool,
 ) -> None:
     """Copy repositories into a store, every byte checked. What is there already is not copied; a killed run goes on.
@@ -166,22 +162,16 @@ def import_(
     from registry.store.store import Store  # noqa: PLC0415
 
     console = Console(as_json=as_json)
-    is_remote, trust = "://" in source, (home, first_root, fingerprint)
-    if any(trust) if is_remote else reach.is_given:
-        raise UsageError(
-            "options-mixed",
-            "--home, --root and --fingerprint are for a bundle; --ca, --user and their like are for a registry",
-            where=source,
-            hint="leave out those that do not belong to this source",
-        )
+    is_remote = "://" in source
+    refuse_mixed(reach, trust, registry=is_remote, bundle=not is_remote, where=source)
     with Store.open(folder) as store:
         if is_remote:
             with reach.registry(source) as remote:
                 report = copy(remote, StoreTarget(store), console, selection=Selection.of(repositories))
         else:
-            verified = open_bundle(Path(source), home, first_root, fingerprint)
+            verified = open_bundle(Path(source), trust)
             try:
-                take_in(verified, home)
+                take_in(verified, trust.home)
                 report = copy(verified.content(), StoreTarget(store), console, selection=Selection.of(repositories))
             finally:
                 verified.close()

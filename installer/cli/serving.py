@@ -24,7 +24,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError, field_validator
 
 from bundles.verify import Verified, verify
-from installer.cli.trusting import trust_state
+from installer.cli.trusting import Trust
 from installer.site import memory
 from installer.site.home import Home
 from registry.content import ContentSource
@@ -253,18 +253,16 @@ def opened(settings: Settings, bundles: Sequence[BundleEntry], folder: Path) -> 
         yield Served(store, mounts, origins, [warning for one in verified for warning in one.warnings])
 
 
-def open_bundle(
-    path: Path, home: Path | None, root: Path | None, fingerprint: str | None, *, learns: bool = True
-) -> Verified:
-    """Return a bundle, verified against whom the options trust. Raises UsageError, TrustError, MediaError, SiteError.
+def open_bundle(path: Path, trust: Trust, *, learns: bool = True) -> Verified:
+    """Return a bundle, verified against whom a person trusts. Raises UsageError, TrustError, MediaError, SiteError.
 
     A site's home learns the newer roots that the bundle brings, unless it is only looked at.
     """
-    if home is not None and root is None and fingerprint is None:
+    if trust.home is not None and trust == Trust(trust.home):
         if learns:
-            return memory.verified(Home.open(home), path, now=datetime.now(UTC))
-        return verify(path, memory.remembered(Home.open(home)), now=datetime.now(UTC))
-    state = trust_state(home, root, fingerprint)
+            return memory.verified(Home.open(trust.home), path, now=datetime.now(UTC))
+        return verify(path, memory.remembered(Home.open(trust.home)), now=datetime.now(UTC))
+    state = trust.state()
     if state is None:
         raise _untrusted(path)
     return verify(path, state, now=datetime.now(UTC))
@@ -298,4 +296,4 @@ def address(text: str) -> tuple[str, int]:
 def open_entry(entry: BundleEntry, folder: Path, *, learns: bool = True) -> Verified:
     """Return the bundle of a configuration's entry, verified; as `open_bundle`."""
     home, root = (below(folder, path) for path in (entry.home, entry.root))
-    return open_bundle(folder / entry.path, home, root, entry.fingerprint, learns=learns)
+    return open_bundle(folder / entry.path, Trust(home, root, entry.fingerprint), learns=learns)

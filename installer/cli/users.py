@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -62,9 +61,9 @@ def add(
         line = certificate_line(name, certificate, grants)
     else:
         line = user_line(name, read_password(password_file or Path()), grants)
-    lines = _lines(users)
-    kept = [one for one in lines if not one.startswith(f"{name}:")]
-    _write(users, [*kept, line])
+    with _changing(users) as lines:
+        kept = [one for one in lines if not one.startswith(f"{name}:")]
+        _write(users, [*kept, line])
     word = "changed" if len(kept) < len(lines) else "added"
     value = {"name": name, "users": str(users), "grants": list(grants), word: True}
     Console(as_json=as_json).result("RegistryUser", value, f"{name}: {word} in {users}, may {', '.join(grants)}")
@@ -98,47 +97,42 @@ def list_(*, users: Path, as_json: bool) -> None:
 @json_option
 def remove(*, name: str, users: Path, as_json: bool) -> None:
     """Let NAME in no more; tokens that NAME was given end too."""
-    lines = _lines(users)
-    kept = [one for one in lines if not one.startswith(f"{name}:")]
-    if len(kept) == len(lines):
-        raise UsageError(
-            "user-unknown", "there is no such user", where=name, hint=f"dryport registry user list --users {users}"
-        )
-    _write(users, kept)
+    with _changing(users) as lines:
+        kept = [one for one in lines if not one.startswith(f"{name}:")]
+        if len(kept) == len(lines):
+            raise UsageError(
+                "user-unknown", "there is no such user", where=name, hint=f"dryport registry user list --users {users}"
+            )
+        _write(users, kept)
     Console(as_json=as_json).result("RegistryUserRemoved", {"name": name, "users": str(users)}, f"{name}: removed")
 
 
-def _lines(users: Path) -> Sequence[str]:
-    """Return the file's lines; a damaged file is not made worse. Raises SiteError."""
+@contextmanager
+def _changing(users: Path) -> Iterator[Sequence[str]]:
+    """Give the file's lines, and let nobody else change it meanwhile; a damaged file is not made worse.
+
+    Raises SiteError.
+    """
     from registry.server.users import Users  # noqa: PLC0415 - as above
+    from registry.store import durable  # noqa: PLC0415
 
     try:
-        lines = users.read_text("utf-8").splitlines() if users.exists() else []
+        with durable.changing(users.parent):
+            lines = users.read_text("utf-8").splitlines() if users.exists() else []
+            Users.parse("\n".join(lines), str(users))
+            yield lines
     except (OSError, UnicodeDecodeError) as error:
-        raise _unwritable(users, error) from error
-    Users.parse("\n".join(lines), str(users))
-    return lines
+        raise SiteError(
+            "users-unwritable",
+            "the users file cannot be changed",
+            where=str(users),
+            seen=str(error),
+            hint="run it as the user whom the file belongs to, or name another --users",
+        ) from error
 
 
 def _write(users: Path, lines: Sequence[str]) -> None:
     """Replace the file; it stays its owner's, and as readable as it was."""
     from registry.store import durable  # noqa: PLC0415 - as above
 
-    try:
-        before = users.stat() if users.exists() else None
-        mode = stat.S_IMODE(before.st_mode) if before else 0o600
-        durable.replace(users, "".join(f"{one}\n" for one in lines).encode(), mode)
-        if before and os.geteuid() == 0:
-            os.chown(users, before.st_uid, before.st_gid)
-    except OSError as error:
-        raise _unwritable(users, error) from error
-
-
-def _unwritable(users: Path, error: Exception) -> SiteError:
-    return SiteError(
-        "users-unwritable",
-        "the users file cannot be changed",
-        where=str(users),
-        seen=str(error),
-        hint="run it as the user whom the file belongs to, or name another --users",
-    )
+    durable.replace(users, "".join(f"{one}\n" for one in lines).encode(), 0o600, keeps_owner=True)

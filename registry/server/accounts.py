@@ -146,6 +146,7 @@ def prepare(folder: Path) -> None:
     """Make the access folder and the tokens' key, if they are not there. Raises SiteError."""
     try:
         durable.make_folder(folder, 0o700)
+        durable.sweep(folder)
         with suppress(FileExistsError):  # it was there, or another worker was quicker
             durable.create(folder / KEY, new_key())
     except OSError as error:

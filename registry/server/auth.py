@@ -68,6 +68,14 @@ class Identity:
         is_in_token = self.narrowed is None or "pull" in self.narrowed.get(name, ())
         return is_in_token and self.may_with_another_token("pull", repository)
 
+    @property
+    def shown(self) -> Sequence[str]:
+        """Globs that match whatever `sees` lets through, so that an index need not be read whole."""
+        if self.narrowed is not None and CATALOG not in self.narrowed:
+            return sorted(self.narrowed)
+        globs = {grant.glob for grant in self.grants if "pull" in grant.actions}
+        return ("*",) if "*" in globs else sorted(globs)
+
 
 class Access:
     """Turns a request's credentials into an identity."""

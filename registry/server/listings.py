@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import urllib.parse
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
+from itertools import islice
 
 from registry.oci import strictjson
 from registry.oci.digest import Digest
@@ -23,21 +24,23 @@ _INDEX = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []
 async def tags(call: Call) -> Answer:
     """OCI dist-spec: end-8a, end-8b."""
     sources, keep = call.registry.sources, call.registry.threads.keep
-    most = _most(call)
-    found = await keep(sources.tags_after, call.repository, call.request.asked("last") or "", most + 1)
-    if not found and not await keep(sources.has_repository, call.repository):
+    page, link = await keep(
+        _page, call, partial(sources.tags_after, call.repository), f"/v2/{call.repository}/tags/list"
+    )
+    if not page and not await keep(sources.has_repository, call.repository):
         raise Refusal("NAME_UNKNOWN", "there is no such repository")
-    page, path = found[:most], f"/v2/{call.repository}/tags/list"
-    is_more = bool(page) and len(found) > most
-    link = _next(path, {"n": str(most), "last": page[-1]}) if is_more else {}
     return _json({"name": call.repository, "tags": page}, link)
 
 
 async def catalog(call: Call) -> Answer:
     """Docker's `_catalog`: the repositories that the caller may pull."""
-    names = await call.registry.threads.keep(call.registry.sources.repositories)
-    page, link = _page(call, [name for name in names if call.identity.sees(name)], "/v2/_catalog")
+    page, link = await call.registry.threads.keep(_page, call, partial(_seen, call), "/v2/_catalog")
     return _json({"repositories": page}, link)
+
+
+def _seen(call: Call, last: str) -> Generator[str, None, None]:
+    with closing(call.registry.sources.repositories_after(last, call.identity.shown)) as names:
+        yield from filter(call.identity.sees, names)
 
 
 async def referrers(call: Call) -> Answer:
@@ -59,32 +62,30 @@ async def referrers(call: Call) -> Answer:
 
 def _referrers(call: Call, subject: Digest, wanted: str | None, most: int | None, last: str) -> tuple[bytes, str]:
     """Return a page that no client's limit for manifests refuses, and the last digest on it if there are more."""
-    found = sorted(call.registry.sources.referrers(call.repository, subject), key=lambda item: str(item.digest))
-    rest = found[bisect_right(found, last, key=lambda item: str(item.digest)) :] if last else found
     page: list[bytes] = []
     size, ends_at, is_more = len(_INDEX) + 2, "", False
-    for item in rest:
-        if wanted and item.artifact_type != wanted:
-            continue
-        encoded = json.dumps(item.as_json()).encode()
-        size += len(encoded) + 1
-        if len(page) == most or (page and size > strictjson.METADATA_BYTES):
-            is_more = True
-            break
-        page.append(encoded)
-        ends_at = str(item.digest)
+    found = call.registry.sources.referrers_after(call.repository, subject, last, wanted or None)
+    with closing(found):
+        for item in found:
+            encoded = json.dumps(item.as_json()).encode()
+            size += len(encoded) + 1
+            if len(page) == most or (page and size > strictjson.METADATA_BYTES):
+                is_more = True
+                break
+            page.append(encoded)
+            ends_at = str(item.digest)
     return _INDEX + b",".join(page) + b"]}", ends_at if is_more else ""
 
 
-def _page(call: Call, names: Sequence[str], path: str) -> tuple[Sequence[str], dict[str, str]]:
+def _page(
+    call: Call, after: Callable[[str], Generator[str, None, None]], path: str
+) -> tuple[Sequence[str], dict[str, str]]:
     """Return the page that `n` and `last` ask for, and the Link to the next; `last` need not exist."""
     most = _most(call)
-    last = call.request.asked("last")
-    rest = names[bisect_right(names, last) :] if last else names
-    page = rest[:most]
-    if not page or len(page) == len(rest):
-        return page, {}
-    return page, _next(path, {"n": str(most), "last": page[-1]})
+    with closing(after(call.request.asked("last") or "")) as names:
+        found = list(islice(names, most + 1))
+    page = found[:most]
+    return page, _next(path, {"n": str(most), "last": page[-1]}) if page and len(found) > most else {}
 
 
 def _most(call: Call) -> int:

@@ -86,7 +86,7 @@ class Robots:
                 "the robots cannot be read",
                 where=str(path),
                 seen=str(error),
-                hint="restore the file from a backup of the store, or remove it and create the robots again",
+                hint="put a copy of the file back, or remove it and create the robots again",
             ) from error
 
     def find(self, name: str) -> Robot | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
-from registry.content import Content, ContentSource
+from registry.content import Content, ContentSource, Paged
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
-from registry.store.store import Store
+from registry.store.listing import merged
+from registry.store.policy import matches
 
 
 class Sources:
@@ -15,6 +16,7 @@ class Sources:
 
     def __init__(self, sources: Sequence[ContentSource]) -> None:
         self._sources = tuple(sources)
+        self._lists = [source if isinstance(source, Paged) else _Short(source) for source in sources]
 
     @property
     def parts(self) -> Sequence[ContentSource]:
@@ -23,21 +25,19 @@ class Sources:
 
     def repositories(self) -> Sequence[str]:
         """Return every repository's name, sorted."""
-        return sorted({name for source in self._sources for name in source.repositories()})
+        return list(self.repositories_after())
+
+    def repositories_after(self, last: str = "", globs: Sequence[str] = ("*",)) -> Generator[str, None, None]:
+        """Give the names after `last` that one of the globs matches, sorted."""
+        return merged([source.repositories_after(last, globs) for source in self._lists])
 
     def tags(self, repository: str) -> Sequence[str]:
         """Return a repository's tags, sorted by their bytes."""
-        return sorted({tag for source in self._sources for tag in source.tags(repository)})
+        return list(self.tags_after(repository))
 
-    def tags_after(self, repository: str, last: str, most: int) -> Sequence[str]:
-        """Return the first `most` tags that come after `last`."""
-        found: set[str] = set()
-        for source in self._sources:
-            if isinstance(source, Store):
-                found.update(source.tags_after(repository, last, most))
-            else:
-                found.update(tag for tag in source.tags(repository) if tag > last)
-        return sorted(found)[:most]
+    def tags_after(self, repository: str, last: str = "") -> Generator[str, None, None]:
+        """Give a repository's tags after `last`, sorted by their bytes."""
+        return merged([source.tags_after(repository, last) for source in self._lists])
 
     def resolve(self, repository: str, tag: str) -> Descriptor | None:
         """Return the manifest that a tag names."""
@@ -62,8 +62,14 @@ class Sources:
 
     def referrers(self, repository: str, subject: Digest) -> Sequence[Descriptor]:
         """Return the manifests whose subject is `subject`, each once."""
-        found = {item.digest: item for source in self._sources for item in source.referrers(repository, subject)}
-        return [found[digest] for digest in sorted(found)]
+        return list(self.referrers_after(repository, subject))
+
+    def referrers_after(
+        self, repository: str, subject: Digest, last: str = "", artifact_type: str | None = None
+    ) -> Generator[Descriptor, None, None]:
+        """Give what refers to `subject` and has a digest after `last`, sorted by it, each once."""
+        lists = [source.referrers_after(repository, subject, last, artifact_type) for source in self._lists]
+        return merged(lists, key=_digest)
 
     def is_absent(self, repository: str, digest: Digest) -> bool:
         """Say whether content is left out on purpose, and nobody has it."""
@@ -72,7 +78,33 @@ class Sources:
 
     def has_repository(self, name: str) -> bool:
         """Say whether any source has this repository."""
-        return any(
-            source.has_repository(name) if isinstance(source, Store) else name in source.repositories()
-            for source in self._sources
-        )
+        return any(source.has_repository(name) for source in self._lists)
+
+
+class _Short:
+    """The lists of a source that has no long ones: a bundle keeps its names in memory."""
+
+    def __init__(self, source: ContentSource) -> None:
+        self._source = source
+
+    def has_repository(self, name: str) -> bool:
+        return name in self._source.repositories()
+
+    def repositories_after(self, last: str, globs: Sequence[str]) -> Generator[str, None, None]:
+        for name in sorted(self._source.repositories()):
+            if name > last and any(matches(glob, name) for glob in globs):
+                yield name
+
+    def tags_after(self, repository: str, last: str) -> Generator[str, None, None]:
+        yield from (tag for tag in sorted(self._source.tags(repository)) if tag > last)
+
+    def referrers_after(
+        self, repository: str, subject: Digest, last: str, artifact_type: str | None
+    ) -> Generator[Descriptor, None, None]:
+        for item in sorted(self._source.referrers(repository, subject), key=_digest):
+            if _digest(item) > last and artifact_type in (None, item.artifact_type):
+                yield item
+
+
+def _digest(item: Descriptor) -> str:
+    return str(item.digest)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from registry.oci.digest import Digest
@@ -16,7 +16,7 @@ from registry.oci.reference import repository_name
 from registry.server.context import Call, digest_of
 from registry.server.exchange import Answer, DisconnectedError
 from registry.server.wire import Refusal
-from registry.store.faults import DigestMismatchError, UploadBusyError, UploadUnknownError
+from registry.store.faults import DigestMismatchError, PolicyError, UploadBusyError, UploadUnknownError
 from registry.store.uploads import Session
 from registry.store.writer import Writer
 
@@ -41,7 +41,12 @@ async def begin(call: Call) -> Answer:
         if call.registry.settings.least_chunk:
             answer.headers["OCI-Chunk-Min-Length"] = str(call.registry.settings.least_chunk)
         return answer
-    return await _close(call, session.id, wanted)
+    try:
+        return await _close(call, session.id, wanted)
+    except Exception:  # whatever it was: nobody was told of the session
+        with suppress(UploadUnknownError, UploadBusyError, PolicyError, OSError):
+            await keep(store.uploads.cancel, call.repository, call.identity.name, session.id)
+        raise
 
 
 def _mount(call: Call, digest: Digest) -> bool:

@@ -1,17 +1,19 @@
 """Backup of a store while it runs, and its restoration.
 
-A backup is a folder with the same layout as a store, and `backup.json`, written last. The index is taken as one
-consistent snapshot; collection waits, so that all content which the snapshot names stays. A second backup into the
-same folder copies what is new and drops what is gone; one that was killed leaves the former backup whole. Every byte
-is proven by its digest on its way, in both directions; disk is shared where the file system can.
+A backup is a folder of content by digest, as a store has it, and `backup.json`, which names by digest what else makes
+a store of it: the index, the ledger and the policy, which lie among the content. It is replaced last and at once: a
+backup that was killed leaves the former one whole, and one that ended is there. The index is taken as one consistent
+snapshot; collection waits, so that all content which the snapshot names stays. A second backup into the same folder
+copies what is new and then drops what is gone. Every byte is proven by its digest on its way, in both directions; disk
+is shared where the file system can.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -22,17 +24,20 @@ from registry.errors import MediaError, SiteError
 from registry.oci import strictjson
 from registry.oci.digest import Digest
 from registry.progress import Progress
-from registry.store import durable, policy
+from registry.store import durable, ledger, policy
+from registry.store.database import refusals
 from registry.store.faults import DigestMismatchError
-from registry.store.files import Files
+from registry.store.files import Files, place_of
 from registry.store.gc import LOCK, alone
-from registry.store.ledger import Ledger
+from registry.store.presence import unused
 from registry.store.schema import contents, uploads
 from registry.store.store import INDEX, Store
 
 STATEMENT = "backup.json"
 KIND = {"apiVersion": "dryport/v1", "kind": "StoreBackup"}
 BLOCK = 1 << 20
+_PLACES = {"ledger": ledger.NAME, "policy": policy.NAME, "index": INDEX}
+"""Where a store has what the statement names; the index comes last: with it, a folder is a store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,64 +69,132 @@ def backup(store: Store, folder: Path, progress: Progress) -> Copied:
         )
     if folder.exists() and any(folder.iterdir()) and not (folder / "blobs").is_dir():
         raise SiteError("backup-folder", "the folder holds something else", where=str(folder), hint="name a new one")
-    with alone(store.folder / LOCK):
-        durable.make_folder(folder, 0o700)
-        files = Files(folder)
-        part = files.incoming / f"{durable.TEMPORARY}index"
-        part.unlink(missing_ok=True)
-        with store.database.reading() as connection:
-            connection.execute(text("VACUUM INTO :path"), {"path": str(part)})
-        with _opened(part) as snapshot:
-            snapshot.exec_driver_sql("PRAGMA journal_mode=DELETE")
-            snapshot.execute(delete(uploads))
-            snapshot.commit()
-            wanted = _contents(snapshot)
-            done = _copy(store.folder, files, wanted, progress, "backing up")
-            (folder / STATEMENT).unlink(missing_ok=True)  # from here on, until its end, the folder is no backup
-            Ledger(folder).rewrite(snapshot)
+    _refuse_another(folder, store)
+    former = _former(folder)
+    durable.make_folder(folder, 0o700)
+    files = Files(folder)
+    with alone(store.folder / LOCK), alone(folder / LOCK):
+        with _snapshot(store, files.incoming) as part:
+            with refusals(part), _opened(part) as snapshot:
+                wanted = _contents(snapshot)
+                done = _copy(store.folder, files, wanted, progress, "backing up")
+                record, length = files.adopt(ledger.lines(snapshot))
+                ledger.note(snapshot, length, length)
+                snapshot.commit()
+            named = {"index": _settled(files, part), "ledger": record}
         if (store.folder / policy.NAME).exists():
-            durable.replace(folder / policy.NAME, (store.folder / policy.NAME).read_bytes())
-        durable.settle(part, folder / INDEX)
-    removed = _remove_others(files, wanted)
-    report = Copied(len(wanted), sum(wanted.values()), *done[:2], removed, done[2])
-    statement = {**KIND, "taken": datetime.now(UTC).isoformat(timespec="seconds"), "index": str(_digest(folder))}
-    durable.replace(folder / STATEMENT, json.dumps(statement | report.as_json(), indent=1).encode() + b"\n")
-    return report
+            named["policy"], _ = files.adopt(_blocks(store.folder / policy.NAME))
+        report = Copied(len(wanted), sum(wanted.values()), *done[:2], 0, done[2])
+        about = {"taken": datetime.now(UTC).isoformat(timespec="seconds"), "store": store.database.identity}
+        parts = {name: str(digest) for name, digest in named.items()}
+        durable.replace(
+            folder / STATEMENT, json.dumps({**KIND, **about, **parts, **report.as_json()}, indent=1).encode() + b"\n"
+        )
+        gone = _remove_others(files, wanted.keys() | set(named.values()))
+    return replace(report, removed=len(gone - former))
 
 
 def restore(backup_folder: Path, folder: Path, progress: Progress) -> Copied:
     """Make a store from a backup; a restoration that was killed goes on. Raises MediaError, SiteError."""
-    try:
-        statement = strictjson.loads((backup_folder / STATEMENT).read_bytes())
-        index = Digest.parse(statement["index"])
-        is_ours = statement["kind"] == KIND["kind"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MediaError(
-            "backup-incomplete",
-            "there is no finished backup",
-            where=str(backup_folder),
-            seen=str(error),
-            hint="name the folder that dryport registry backup filled; if it was cut off, run the backup again",
-        ) from error
-    if not is_ours or _digest(backup_folder) != index:
-        raise MediaError(
-            "backup-damaged",
-            "the backup's index is not the one it was taken with",
-            where=str(backup_folder),
-            hint="restore another backup; if the store still lives, take a new one",
-        )
-    if (folder / INDEX).exists():
-        raise SiteError(
-            "store-exists", "there is a store already", where=str(folder), hint="restore into a new folder, then swap"
-        )
+    named = _named(backup_folder)
+    for digest in named.values():
+        if not _is_whole(place_of(backup_folder, digest), digest):
+            raise MediaError(
+                "backup-damaged",
+                "the backup's index, ledger or policy is not the one it was taken with",
+                where=str(place_of(backup_folder, digest)),
+                hint="take it from another copy of the backup",
+            )
     durable.make_folder(folder, 0o750)
-    with _opened(backup_folder / INDEX, "?mode=ro&immutable=1&uri=true") as snapshot:
-        wanted = _contents(snapshot)
-    done = _copy(backup_folder, Files(folder), wanted, progress, "restoring")
-    for name in (Ledger(backup_folder).path.name, policy.NAME, INDEX):  # the index last: with it, this is a store
-        if (backup_folder / name).exists():
-            durable.replace(folder / name, _blocks(backup_folder / name), 0o640)
+    with unused(folder):
+        if _has_another_index(folder, named["index"]):
+            raise SiteError(
+                "store-exists",
+                "there is a store already",
+                where=str(folder),
+                hint="restore into a new folder, then swap",
+            )
+        with _opened(place_of(backup_folder, named["index"]), "?mode=ro&immutable=1&uri=true") as snapshot:
+            wanted = _contents(snapshot)
+        done = _copy(backup_folder, Files(folder), wanted, progress, "restoring")
+        for part, name in _PLACES.items():
+            if part in named:
+                durable.replace(folder / name, _blocks(place_of(backup_folder, named[part])), 0o640)
     return Copied(len(wanted), sum(wanted.values()), *done[:2], 0, done[2])
+
+
+def _has_another_index(folder: Path, index: Digest) -> bool:
+    """Say whether there is an index, and not just the one to be restored, placed by a restoration that failed then."""
+    is_in_use = any((folder / f"{INDEX}{suffix}").exists() for suffix in ("-wal", "-shm"))
+    return (folder / INDEX).exists() and (is_in_use or not _is_whole(folder / INDEX, index))
+
+
+def _refuse_another(folder: Path, store: Store) -> None:
+    """Raise SiteError if the folder has the backup of another store: this one's would take its place."""
+    with suppress(OSError, ValueError, AttributeError):
+        owner = strictjson.loads((folder / STATEMENT).read_bytes()).get("store")
+        if owner not in (None, store.database.identity):
+            raise SiteError(
+                "backup-of-another",
+                "the folder holds the backup of another store",
+                where=str(folder),
+                hint="name a folder of this store's own",
+            )
+
+
+def _former(folder: Path) -> set[Digest]:
+    """Return what the folder's backup so far consists of beside its content."""
+    try:
+        return set(_named(folder).values())
+    except MediaError:
+        return set()
+
+
+def _named(folder: Path) -> dict[str, Digest]:
+    """Return what a finished backup consists of beside its content. Raises MediaError."""
+    seen = "a statement of another kind"
+    try:
+        match strictjson.loads((folder / STATEMENT).read_bytes()):
+            case {"kind": "StoreBackup", "index": str(), "ledger": str(), **rest} as statement:
+                wanted = _PLACES if "policy" in rest else _PLACES.keys() - {"policy"}
+                return {name: Digest.parse(str(statement[name])) for name in wanted}
+    except (OSError, ValueError) as error:
+        seen = str(error)
+    raise MediaError(
+        "backup-incomplete",
+        "there is no finished backup",
+        where=str(folder),
+        seen=seen,
+        hint="dryport registry backup --store DIR --to DIR",
+    )
+
+
+@contextmanager
+def _snapshot(store: Store, folder: Path) -> Iterator[Path]:
+    """Give a file with the index as it is at one moment, without the uploads that run; it goes if it is not taken."""
+    part = folder / f"{durable.TEMPORARY}index"
+    part.unlink(missing_ok=True)
+    try:
+        with refusals(part):
+            with store.database.reading() as connection:
+                connection.execute(text("VACUUM INTO :path"), {"path": str(part)})
+            with _opened(part) as snapshot:
+                snapshot.exec_driver_sql("PRAGMA journal_mode=DELETE")
+                snapshot.execute(delete(uploads))
+                snapshot.commit()
+        yield part
+    finally:
+        for path in (part, part.with_name(f"{part.name}-journal")):
+            path.unlink(missing_ok=True)
+
+
+def _settled(files: Files, path: Path) -> Digest:
+    """Make a file part of the content and return by which digest."""
+    with path.open("rb") as file:
+        digest = Digest.of_stream(file)
+    with files.held(digest):
+        durable.settle(path, files.path(digest))
+    return digest
 
 
 def _copy(
@@ -132,7 +205,7 @@ def _copy(
     with progress.meter(label, sum(missing.values())) as meter:
         for digest, size in missing.items():
             try:
-                target.copy_from(source / "blobs" / digest.algorithm / digest.hex, digest)
+                target.copy_from(place_of(source, digest), digest)
             except (DigestMismatchError, FileNotFoundError):
                 damaged.append(str(digest))
             meter.advance(size, str(digest))
@@ -140,14 +213,15 @@ def _copy(
     return len(copied), sum(copied.values()), tuple(damaged)
 
 
-def _remove_others(files: Files, wanted: Mapping[Digest, int]) -> int:
-    removed = 0
+def _remove_others(files: Files, wanted: Collection[Digest]) -> set[Digest]:
+    removed = set()
     for algorithm in ("sha256", "sha512"):
         for path in (files.blobs / algorithm).iterdir():
             with suppress(ValueError):
-                if Digest(algorithm, path.name) not in wanted:
+                digest = Digest(algorithm, path.name)
+                if digest not in wanted:
                     path.unlink()
-                    removed += 1
+                    removed.add(digest)
     return removed
 
 
@@ -155,9 +229,12 @@ def _contents(connection: Connection) -> dict[Digest, int]:
     return {Digest.parse(row.digest): row.size for row in connection.execute(select(contents))}
 
 
-def _digest(folder: Path) -> Digest:
-    with (folder / INDEX).open("rb") as file:
-        return Digest.of_stream(file)
+def _is_whole(path: Path, digest: Digest) -> bool:
+    try:
+        with path.open("rb") as file:
+            return Digest.of_stream(file, digest.algorithm) == digest
+    except FileNotFoundError:
+        return False
 
 
 def _blocks(path: Path) -> Iterator[bytes]:

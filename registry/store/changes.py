@@ -7,10 +7,10 @@ keeps them, and a manifest that comes back brings along everything below it and 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from registry.oci.digest import Digest
@@ -109,10 +109,11 @@ def revive(connection: Connection, number: int, digests: Sequence[str]) -> None:
                     .where(holdings.c.repository == number, holdings.c.digest.in_(part), holdings.c.dead.is_not(None))
                     .values(dead=None)
                 )
-                is_dead = (manifests.c.repository == number) & manifests.c.dead.is_not(None)
-                concerned = or_(manifests.c.digest.in_(part), manifests.c.subject.in_(batch))
-                woken = connection.scalars(select(manifests.c.digest).where(is_dead, concerned)).all()
-                for some in batches(woken):
+                dead = select(manifests.c.digest).where(manifests.c.repository == number, manifests.c.dead.is_not(None))
+                # Two questions: for one with "or", SQLite reads every manifest of the repository.
+                woken = {*connection.scalars(dead.where(manifests.c.digest.in_(part)))}
+                woken |= {*connection.scalars(dead.where(manifests.c.subject.in_(batch)))}
+                for some in batches(sorted(woken)):
                     connection.execute(
                         update(manifests)
                         .where(manifests.c.repository == number, manifests.c.digest.in_(some))
@@ -195,14 +196,18 @@ def reserved(connection: Connection, repository: str, besides: str = "") -> int:
 
 
 @contextmanager
-def within_quota(connection: Connection, repository: str, rules: Rules) -> Iterator[None]:
-    """Raise QuotaExceededError at the end if the repository grew beyond what it may hold."""
+def within_quota(
+    connection: Connection, repository: str, rules: Rules, relieve: Callable[[Connection, str], None]
+) -> Iterator[None]:
+    """Raise QuotaExceededError at the end if the repository grew beyond what it may hold, even if relieved."""
     if rules.quota_bytes is None:
         yield
         return
     before = used(connection, repository)
     yield
     now = used(connection, repository)
+    if now > before and now + reserved(connection, repository) > rules.quota_bytes:
+        relieve(connection, repository)
     wanted = now + reserved(connection, repository)
     if now > before and wanted > rules.quota_bytes:
         raise QuotaExceededError(repository, rules.quota_bytes, wanted)

@@ -11,16 +11,20 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 import struct
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
 TEMPORARY = ".part-"
-"""Prefix of files that a crash may leave; a start-up sweep may remove them."""
+"""Prefix of files that a crash may leave; they are locked while their writer lives, and swept when it died."""
+ORPHAN_SECONDS = 60
 SHARED_BLOCK = 4096
 """What file systems that share disk share at least, as they are made on nearly every machine."""
+_PROBE_BYTES = 1 << 16
 _FICLONERANGE = 0x4020940D
 """linux/fs.h, with struct file_clone_range; the same on all architectures we know."""
 
@@ -47,17 +51,60 @@ def make_folder(folder: Path, mode: int = 0o755) -> None:
 
 @contextmanager
 def temporary(folder: Path, mode: int = 0o644) -> Iterator[tuple[int, Path]]:
-    """Give an empty file, open for reading and writing; it is removed at the end unless `publish` moved it."""
+    """Give an empty file, open for reading and writing, locked; it is removed at the end unless `publish` moved it."""
     path = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     except OSError as error:  # nobody knows the temporary name; the folder is what refuses
         raise OSError(error.errno, error.strerror, str(folder)) from None
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield handle, path
     finally:
         os.close(handle)
         path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers left who died before they gave it its name."""
+    for part in folder.glob(f"{TEMPORARY}*"):
+        if is_orphan(part):
+            remove(part)
+
+
+def refusal(folder: Path) -> int | None:
+    """Return with which error number a folder's disk takes nothing at present; None if it takes something."""
+    try:
+        with temporary(folder) as (handle, _):
+            os.posix_fallocate(handle, 0, _PROBE_BYTES)
+            os.fsync(handle)
+    except OSError as error:
+        return error.errno
+    return None
+
+
+def is_orphan(part: Path) -> bool:
+    """Say whether nobody writes this file: not locked, and not so young that its writer may be about to lock it."""
+    try:
+        return abs(time.time() - part.lstat().st_mtime) >= ORPHAN_SECONDS and not is_locked(part)
+    except FileNotFoundError:
+        return False
+
+
+def is_locked(path: Path) -> bool:
+    """Say whether somebody holds this file locked, or it cannot be looked at."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(handle)
 
 
 def open_partial(path: Path, mode: int = 0o644) -> int:
@@ -69,26 +116,45 @@ def publish(handle: int, path: Path, final: Path) -> None:
     """Give a completely written temporary file its final name, durably; it replaces what had that name."""
     os.fsync(handle)
     path.rename(final)
-    sync_folder(final.parent)
-    if path.parent != final.parent:
-        sync_folder(path.parent)
+    sync_folder(final.parent)  # should the former name come back, too, it is swept
 
 
-def replace(path: Path, data: bytes | Iterable[bytes], mode: int = 0o644) -> None:
-    """Make `data` the content of `path`, all or nothing."""
+def replace(path: Path, data: bytes | Iterable[bytes], mode: int = 0o644, *, keeps_owner: bool = False) -> None:
+    """Make `data` the content of `path`, all or nothing; it can keep the owner and the mode of what it replaces."""
     with temporary(path.parent, mode) as (handle, part):
+        if keeps_owner and path.exists():
+            before = path.stat()
+            os.fchmod(handle, stat.S_IMODE(before.st_mode))
+            if os.geteuid() == 0:
+                os.fchown(handle, before.st_uid, before.st_gid)
         for block in [data] if isinstance(data, bytes) else data:
             write_all(handle, block)
         publish(handle, part, path)
 
 
+@contextmanager
+def changing(folder: Path) -> Iterator[None]:
+    """Let one process at a time change a folder's files by what it read in them."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # over NFS, folders have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def create(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Write a new file; raises FileExistsError and changes nothing if the name is taken."""
+    """Write a new file, or none; raises FileExistsError and changes nothing if the name is taken."""
     with temporary(path.parent, mode) as (handle, part):
         write_all(handle, data)
         os.fsync(handle)
         os.link(part, path)
-        sync_folder(path.parent)
+        try:
+            sync_folder(path.parent)
+        except OSError:
+            path.unlink()
+            raise
 
 
 def scratch(path: Path, data: bytes) -> None:
@@ -228,6 +294,18 @@ def move(path: Path, final: Path) -> None:
     sync_folder(path.parent)
 
 
+def keep(path: Path, folder: Path) -> None:
+    """Let a folder, made if it is missing, have a file too, in place of one of its name; it takes no disk."""
+    make_folder(folder, 0o700)
+    part = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
+    os.link(path, part)
+    try:
+        part.rename(folder / path.name)
+    finally:
+        part.unlink(missing_ok=True)  # where both were the same file, a rename does nothing
+    sync_folder(folder)
+
+
 def share(source: int, offset: int, size: int, target: int) -> int:
     """Make a stretch of one file the content of an empty one by sharing its disk, where the file system can.
 
@@ -255,6 +333,12 @@ def allocated(path: Path) -> int:
         return path.stat().st_blocks * 512
     except FileNotFoundError:
         return 0
+
+
+def free(folder: Path) -> int:
+    """Return how many bytes a folder's disk still takes from this user."""
+    seen = os.statvfs(folder)
+    return seen.f_bavail * seen.f_frsize
 
 
 def remove(path: Path) -> None:

@@ -11,6 +11,7 @@ file away holds it too, so that no row ever speaks of a file that is gone.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
 import os
 import struct
@@ -23,7 +24,6 @@ from registry.content import Content, Extent
 from registry.oci.digest import Digest
 from registry.store import durable, intake
 
-ORPHAN_SECONDS = 60
 RENEW_SECONDS = 300.0
 """A lease younger than this is not renewed: that keeps looks cheap, and is far below any lease's length."""
 _SHARD_DIGITS = 3
@@ -33,6 +33,11 @@ log = logging.getLogger("dryport.store")
 
 def _untold(_: int) -> None:
     pass
+
+
+def place_of(folder: Path, digest: Digest) -> Path:
+    """Return where a store in this folder has content of this digest; a parsed digest holds nothing but hex."""
+    return folder / "blobs" / digest.algorithm / digest.hex
 
 
 class StoredContent:
@@ -75,7 +80,15 @@ class StoredContent:
 class Files:
     """All content files of one store."""
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock: Callable[[], float] = time.time,
+        is_known: Callable[[Digest], bool] = lambda _: True,
+    ) -> None:
+        self.folder = folder
+        self.is_known = is_known
+        """Says whether a row speaks of content: what has none, and was just stored for one, goes again."""
         self.incoming = folder / "incoming"
         self.blobs = folder / "blobs"
         self.clock = clock
@@ -86,8 +99,8 @@ class Files:
         self.sweep()
 
     def path(self, digest: Digest) -> Path:
-        """Return where content of this digest lies; a parsed digest holds nothing but hex."""
-        return self.blobs / digest.algorithm / digest.hex
+        """Return where content of this digest lies."""
+        return place_of(self.folder, digest)
 
     @contextmanager
     def held(self, digest: Digest) -> Iterator[None]:
@@ -107,10 +120,22 @@ class Files:
 
         Raises DigestMismatchError and then leaves nothing behind.
         """
-        with self._incoming() as (handle, part):
+        with durable.temporary(self.incoming) as (handle, part):
             size = intake.write(handle, digest, chunks)
-            with self._named(handle, part, digest):
+            with self.publishing(handle, part, digest):
                 yield size
+
+    def adopt(self, blocks: Iterable[bytes]) -> tuple[Digest, int]:
+        """Store content durably under whatever sha256 digest it has; return that, and the size."""
+        hasher, size = hashlib.sha256(), 0
+        with durable.temporary(self.incoming) as (handle, part):
+            for block in blocks:
+                hasher.update(block)
+                durable.write_all(handle, block)
+                size += len(block)
+            digest = Digest("sha256", hasher.hexdigest())
+            with self.publishing(handle, part, digest):
+                return digest, size
 
     @contextmanager
     def taking(self, digest: Digest, content: Content, tell: intake.Tell = _untold) -> Iterator[intake.Taken]:
@@ -118,14 +143,14 @@ class Files:
 
         Raises DigestMismatchError, and what the content raises; then leaves nothing behind.
         """
-        with self._incoming() as (handle, part):
+        with durable.temporary(self.incoming) as (handle, part):
             taken = intake.take(handle, digest, content, tell)
-            with self._named(handle, part, digest):
+            with self.publishing(handle, part, digest):
                 yield taken
 
     def can_share(self, extent: Extent) -> bool:
         """Say whether this store can share the disk of a stretch of a file: its first block is tried."""
-        with self._incoming() as (handle, _):
+        with durable.temporary(self.incoming) as (handle, _):
             return durable.share(extent.handle, extent.offset, min(extent.size, durable.SHARED_BLOCK), handle) > 0
 
     def copy_from(self, path: Path, digest: Digest) -> None:
@@ -138,21 +163,6 @@ class Files:
         finally:
             content.close()
 
-    @contextmanager
-    def _incoming(self) -> Iterator[tuple[int, Path]]:
-        """Give an empty file that no sweep takes for an orphan."""
-        with durable.temporary(self.incoming) as (handle, part):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield handle, part
-
-    @contextmanager
-    def _named(self, handle: int, part: Path, digest: Digest) -> Iterator[None]:
-        """Make a verified file durable and give it its name; inside, nobody takes that away."""
-        os.fdatasync(handle)  # the long part, before the lock
-        with self.held(digest):
-            self.publish(handle, part, digest)
-            yield
-
     def is_whole(self, digest: Digest, size: int) -> bool:
         """Say whether the file is there in its full size; its lease is not renewed."""
         try:
@@ -160,10 +170,23 @@ class Files:
         except FileNotFoundError:
             return False
 
-    def publish(self, handle: int, part: Path, digest: Digest) -> None:
-        """Give a verified file its final name, durably, with a fresh lease; the caller holds the digest."""
-        self._renew(handle)
-        durable.publish(handle, part, self.path(digest))
+    @contextmanager
+    def publishing(self, handle: int, part: Path, digest: Digest) -> Iterator[None]:
+        """Give a verified file its final name, durably, with a fresh lease; inside, the caller commits its row.
+
+        If that fails, the file goes again, and its space is free at once.
+        """
+        os.fdatasync(handle)  # the long part, before the lock
+        with self.held(digest):
+            try:
+                self._renew(handle)
+                durable.publish(handle, part, self.path(digest))
+                yield
+            except BaseException:
+                with suppress(OSError):  # collection finds it, too
+                    if not self.is_known(digest):
+                        self.path(digest).unlink(missing_ok=True)
+                raise
 
     def open(self, digest: Digest, size: int) -> StoredContent | None:
         """Open content of known size; None (and a line in the log) if the file is lost or cut."""
@@ -200,9 +223,12 @@ class Files:
     def is_leased(self, path: Path, seconds: float) -> bool:
         """Say whether a file is there and was stored or looked at within the last `seconds`."""
         try:
-            return self.clock() - path.stat().st_mtime < seconds
+            age = self.clock() - path.stat().st_mtime
         except FileNotFoundError:
             return False
+        if age < 0:  # a clock that was set back would keep it for ever: its lease begins again
+            self._renew(path)
+        return age < seconds
 
     def _touch(self, target: int | Path, seen: os.stat_result) -> None:
         if abs(self.clock() - seen.st_mtime) > RENEW_SECONDS:
@@ -214,24 +240,5 @@ class Files:
 
     def sweep(self) -> None:
         """Remove partial files whose writer died."""
-        for part in self.incoming.glob(f"{durable.TEMPORARY}*"):
-            if is_orphan(part):
-                durable.remove(part)
-
-
-def is_orphan(part: Path) -> bool:
-    """Say whether nobody writes this file: not locked, and not so young that its writer may be about to lock it."""
-    try:
-        handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        if abs(time.time() - os.fstat(handle).st_mtime) < ORPHAN_SECONDS:
-            return False
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    else:
-        return True
-    finally:
-        os.close(handle)
+        for folder in (self.incoming, self.folder):
+            durable.sweep(folder)

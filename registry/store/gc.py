@@ -89,8 +89,10 @@ def collect_alone(
     if not dry_run:
         durable.remove(store.folder / RESERVE)  # room for the index on a full disk
     try:
-        uploads = 0 if dry_run else store.uploads.sweep()
-        store.files.sweep()
+        uploads = 0
+        if not dry_run:
+            uploads = store.uploads.sweep()
+            store.files.sweep()
         marked = []
         for name in store.repositories():
             between()
@@ -101,8 +103,7 @@ def collect_alone(
         done = _report(marked, purged, swept, uploads, dry_run=dry_run)
         if not dry_run:
             forget_empty(store)
-            with store.database.writing() as connection:
-                store.ledger.rewrite(connection)
+            store.ledger.shorten(store.database)
             record(store, COLLECTION, {"freed": done.freed, "marked": done.marked_bytes})
     finally:
         store.set_aside()

@@ -5,13 +5,14 @@ A blob or manifest of one repository is not visible in another, and a dead row i
 
 from __future__ import annotations
 
-import json
+from collections.abc import Generator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, Table, bindparam, exists, select
+from sqlalchemy import Connection, Select, Table, bindparam, exists, select
 
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
+from registry.store import listing
 from registry.store.database import Database
 from registry.store.schema import contents, holdings, manifests, mentions, repositories, tags
 
@@ -28,15 +29,19 @@ _HELD = _of(select(holdings.c.digest), holdings).where(
     holdings.c.digest == contents.c.digest, holdings.c.dead.is_(None)
 )
 _SIZE_IN = _SIZE.where(exists(_HELD))
-_REPOSITORIES = select(repositories.c.name).order_by(repositories.c.name)
 _REPOSITORY = select(repositories.c.name).where(repositories.c.name == bindparam("repository"))
-_HOLDERS = _REPOSITORIES.join(holdings).where(holdings.c.digest == bindparam("digest"), holdings.c.dead.is_(None))
-_TAGS = _of(select(tags.c.name), tags).order_by(tags.c.name)
-_TAGS_AFTER = _TAGS.where(tags.c.name > bindparam("after")).limit(bindparam("most"))
-_TAGGED = _of(select(manifests).select_from(tags.join(manifests)), tags).where(tags.c.name == bindparam("tag"))
-_ALIVE = _of(select(manifests), manifests).where(manifests.c.dead.is_(None))
-_MANIFEST = _ALIVE.where(manifests.c.digest == bindparam("digest"))
-_REFERRERS = _ALIVE.where(manifests.c.subject == bindparam("subject"))
+_HOLDERS = (
+    select(repositories.c.name)
+    .join(holdings)
+    .where(holdings.c.digest == bindparam("digest"), holdings.c.dead.is_(None))
+    .limit(bindparam("most"))
+)
+_TAGGED = _of(select(*listing.DESCRIBING).select_from(tags.join(manifests)), tags).where(
+    tags.c.name == bindparam("tag")
+)
+_MANIFEST = _of(select(*listing.DESCRIBING), manifests).where(
+    manifests.c.digest == bindparam("digest"), manifests.c.dead.is_(None)
+)
 _MENTIONS = (
     _of(select(mentions.c.target).select_from(mentions.join(manifests)), mentions)
     .where(mentions.c.target == bindparam("target"), manifests.c.dead.is_(None))
@@ -50,21 +55,19 @@ class Index:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def repositories(self) -> list[str]:
-        """Return every repository's name, sorted."""
-        return self._names(_REPOSITORIES)
+    def repositories_after(self, last: str, globs: Sequence[str]) -> Generator[str, None, None]:
+        """Give the names after `last` that one of the globs matches, sorted."""
+        with self._database.reading() as connection:
+            yield from listing.repositories_after(connection, last, globs)
 
     def has_repository(self, name: str) -> bool:
         """Say whether there is such a repository."""
         return bool(self._names(_REPOSITORY, repository=name))
 
-    def tags(self, repository: str) -> list[str]:
-        """Return a repository's tags, sorted by their bytes."""
-        return self._names(_TAGS, repository=repository)
-
-    def tags_after(self, repository: str, last: str, most: int) -> list[str]:
-        """Return the first `most` tags that come after `last`, whatever the number of all."""
-        return self._names(_TAGS_AFTER, repository=repository, after=last, most=most)
+    def tags_after(self, repository: str, last: str) -> Generator[str, None, None]:
+        """Give a repository's tags after `last`, sorted by their bytes."""
+        with self._database.reading() as connection:
+            yield from listing.tags_after(connection, repository, last)
 
     def resolve(self, repository: str, tag: str) -> Descriptor | None:
         """Return the manifest that a tag names."""
@@ -74,10 +77,12 @@ class Index:
         """Return what is known of a repository's manifest."""
         return next(iter(self._manifests(_MANIFEST, repository=repository, digest=str(digest))), None)
 
-    def referrers(self, repository: str, subject: Digest) -> list[Descriptor]:
-        """Return the manifests whose subject is `subject`, in a stable order."""
-        wanted = _REFERRERS.order_by(manifests.c.digest)
-        return self._manifests(wanted, repository=repository, subject=str(subject))
+    def referrers_after(
+        self, repository: str, subject: Digest, last: str, artifact_type: str | None
+    ) -> Generator[Descriptor, None, None]:
+        """Give what refers to `subject` and has a digest after `last`, sorted by it."""
+        with self._database.reading() as connection:
+            yield from listing.referrers_after(connection, repository, subject, last, artifact_type)
 
     def mentions(self, repository: str, target: Digest) -> bool:
         """Say whether a manifest of the repository names `target`."""
@@ -88,9 +93,9 @@ class Index:
         with self._database.reading() as connection:
             return blob_size(connection, digest, repository)
 
-    def holders(self, digest: Digest) -> list[str]:
-        """Return the repositories that hold a blob."""
-        return self._names(_HOLDERS, digest=str(digest))
+    def holders(self, digest: Digest, most: int) -> list[str]:
+        """Return `most` of the repositories that hold a blob."""
+        return self._names(_HOLDERS, digest=str(digest), most=most)
 
     def _names(self, wanted: Select[Any], **values: str | int) -> list[str]:
         with self._database.reading() as connection:
@@ -98,7 +103,7 @@ class Index:
 
     def _manifests(self, wanted: Select[Any], **values: str) -> list[Descriptor]:
         with self._database.reading() as connection:
-            return [_descriptor(row) for row in connection.execute(wanted, values).mappings()]
+            return [listing.described(*row) for row in connection.execute(wanted, values)]
 
 
 def blob_size(connection: Connection, digest: Digest, repository: str | None = None) -> int | None:
@@ -106,8 +111,3 @@ def blob_size(connection: Connection, digest: Digest, repository: str | None = N
     if repository is None:
         return connection.execute(_SIZE, {"digest": str(digest)}).scalar()
     return connection.execute(_SIZE_IN, {"digest": str(digest), "repository": repository}).scalar()
-
-
-def _descriptor(row: RowMapping) -> Descriptor:
-    annotations = json.loads(row["annotations"]) if row["annotations"] else {}
-    return Descriptor(row["media_type"], Digest.parse(row["digest"]), row["size"], annotations, row["artifact_type"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -46,12 +46,26 @@ class Elsewhere:
         return cls(found, frozenset(digest for digest in children if source.manifest(repository, digest)))
 
 
-def check(connection: Connection, repository: str, manifest: Manifest, elsewhere: Elsewhere, rules: Rules) -> None:
-    """Raise BlobMissingError, or ManifestInvalidError for a wrong size, if a part is not as it has to be."""
+def check(
+    connection: Connection,
+    repository: str,
+    manifest: Manifest,
+    elsewhere: Elsewhere,
+    rules: Rules,
+    *,
+    is_whole: Callable[[Digest, int], bool] = lambda *_: True,
+) -> None:
+    """Raise BlobMissingError, or ManifestInvalidError for a wrong size, if a part is not as it has to be.
+
+    `is_whole` looks at the files of those that have rows.
+    """
     wanted = [blob for blob in manifest.blobs if not blob.is_foreign]
     sizes = held_sizes(connection, repository, {blob.digest for blob in wanted})
     for blob in wanted:
-        size = elsewhere.sizes.get(blob.digest, sizes.get(str(blob.digest)))
+        size = elsewhere.sizes.get(blob.digest)
+        if size is None:
+            held = sizes.get(str(blob.digest))
+            size = held if held is not None and is_whole(blob.digest, held) else None
         if size is None and not rules.may_lack_blobs():
             raise BlobMissingError(repository, blob.digest)
         if size not in (None, blob.size):

@@ -6,8 +6,6 @@ uploads that were running, and blobs that no manifest names, do not. The old ind
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +19,10 @@ from registry.store.database import Database
 from registry.store.faults import ManifestInvalidError
 from registry.store.files import Files
 from registry.store.ledger import Ledger, Recorded
-from registry.store.store import INDEX, USERS
+from registry.store.presence import unused
+from registry.store.store import INDEX, QUARANTINE
 
 _NEW = "index.rebuilt"
-_OLD = "quarantine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +55,8 @@ def rebuild(folder: Path, progress: Progress) -> Rebuilt:
             where=str(ledger.path),
             hint="restore a backup: dryport registry restore",
         )
-    handle = os.open(folder / USERS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        _alone(handle, folder)
+    with unused(folder):
         return _rebuild(folder, ledger, progress)
-    finally:
-        os.close(handle)
-
-
-def _alone(handle: int, folder: Path) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise SiteError(
-            "store-in-use", "the store is in use", where=str(folder), hint="end the server and try again"
-        ) from error
 
 
 def _rebuild(folder: Path, ledger: Ledger, progress: Progress) -> Rebuilt:
@@ -79,6 +64,8 @@ def _rebuild(folder: Path, ledger: Ledger, progress: Progress) -> Rebuilt:
         (folder / f"{_NEW}{suffix}").unlink(missing_ok=True)
     files = Files(folder)
     database = Database(folder / _NEW)
+    if identity := ledger.store():
+        database.identify(identity)
     recorded = ledger.read()
     lost: list[str] = []
     with progress.meter(
@@ -128,9 +115,9 @@ def _read(files: Files, digest: Digest, media_type: str) -> Manifest | None:
 
 
 def _put_aside(folder: Path) -> None:
-    durable.make_folder(folder / _OLD, 0o700)
+    durable.make_folder(folder / QUARANTINE, 0o700)
     mark = f"{time.time_ns()}"
-    for suffix in ("-wal", "-shm", ""):
+    for suffix in ("", "-wal", "-shm"):  # an index without its log would be an older index
         path = folder / f"{INDEX}{suffix}"
         if path.exists():
-            durable.move(path, folder / _OLD / f"{INDEX}{suffix}.{mark}")
+            durable.move(path, folder / QUARANTINE / f"{INDEX}{suffix}.{mark}")

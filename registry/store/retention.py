@@ -49,7 +49,7 @@ def retain(store: Store, *, dry_run: bool = False) -> Sequence[Released]:
             if not dry_run and found:
                 for tag, _ in found:
                     remove_tag(connection, number, tag)
-                store.ledger.untag(repository, [tag for tag, _ in found])
+                store.ledger.untag(connection, repository, [tag for tag, _ in found])
         released += [Released(repository, tag, digest) for tag, digest in found]
     return released
 

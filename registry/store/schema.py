@@ -42,6 +42,7 @@ holdings = Table(
     Column("dead", Float),
     Index("holdings_by_digest", "digest"),
 )
+Index("holdings_dead", holdings.c.dead, sqlite_where=holdings.c.dead.is_not(None))
 
 manifests = Table(
     "manifests",
@@ -54,8 +55,19 @@ manifests = Table(
     Column("artifact_type", String),
     Column("annotations", Text),  # JSON; kept for those with a subject, which the referrers list repeats
     Column("dead", Float),
-    Index("manifests_by_subject", "repository", "subject"),
     Index("manifests_by_digest", "digest"),
+)
+Index("manifests_dead", manifests.c.dead, sqlite_where=manifests.c.dead.is_not(None))
+_REFERS = manifests.c.subject.is_not(None)
+# Pages of referrers, in their order: of all types, and of one.
+Index("referrers", manifests.c.repository, manifests.c.subject, manifests.c.digest, sqlite_where=_REFERS)
+Index(
+    "referrers_by_type",
+    manifests.c.repository,
+    manifests.c.subject,
+    manifests.c.artifact_type,
+    manifests.c.digest,
+    sqlite_where=_REFERS,
 )
 
 mentions = Table(
@@ -141,3 +153,6 @@ FROM_1 = (
     _USED,
 )
 """What makes a store of version 1 one of version 2."""
+
+REPLACED = frozenset({"manifests_by_subject"})
+"""Indexes that newer ones made needless. Indexes come and go without a new version: no program depends on one."""

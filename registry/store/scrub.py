@@ -7,23 +7,23 @@ the next push of it mends it. A row whose file is lost is told likewise.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import select, union
+from sqlalchemy import func, select, union
 
 from registry.content import ContentSource
 from registry.errors import DryportError
 from registry.oci.digest import Digest
 from registry.progress import Progress
 from registry.store import durable
+from registry.store.changes import BATCH
 from registry.store.faults import DigestMismatchError, ReadOnlyError
 from registry.store.runs import SCRUB, record
 from registry.store.schema import contents, holdings, manifests, repositories
-from registry.store.store import Store
+from registry.store.store import QUARANTINE, Store
 
 BLOCK = 1 << 20
-QUARANTINE = "quarantine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,10 @@ def scrub(store: Store, sources: Sequence[ContentSource], progress: Progress, *,
     if repair and store.policy.read_only:
         raise ReadOnlyError
     with store.database.reading() as connection:
-        wanted = [(Digest.parse(row.digest), row.size) for row in connection.execute(select(contents))]
+        total = connection.execute(select(func.coalesce(func.sum(contents.c.size), 0))).scalar_one()
     seen = Scrubbed()
-    with progress.meter("reading the store", sum(size for _, size in wanted)) as meter:
-        for digest, size in wanted:
+    with progress.meter("reading the store", total) as meter:
+        for digest, size in _contents(store):
             was_there, is_whole = _look(store, digest, size)
             if not is_whole and _is_known(store, digest):  # not collected meanwhile
                 holders = _holders(store, digest)
@@ -87,6 +87,19 @@ def scrub(store: Store, sources: Sequence[ContentSource], progress: Progress, *,
         damages = {"damaged": len(seen.damages), "lost": len(seen.lost)}
         record(store, SCRUB, {"files": seen.files, "bytes": seen.size} | damages)
     return seen
+
+
+def _contents(store: Store) -> Iterator[tuple[Digest, int]]:
+    """Give all content by digest, a portion at a time: reading it takes hours, and no question should."""
+    last = ""
+    portion = select(contents).order_by(contents.c.digest).limit(BATCH)
+    while True:
+        with store.database.reading() as connection:
+            rows = connection.execute(portion.where(contents.c.digest > last)).all()
+        if not rows:
+            return
+        yield from ((Digest.parse(row.digest), row.size) for row in rows)
+        last = rows[-1].digest
 
 
 def _look(store: Store, digest: Digest, size: int) -> tuple[bool, bool]:

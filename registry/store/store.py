@@ -10,11 +10,11 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
@@ -26,20 +26,24 @@ from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
 from registry.oci.reference import repository_name, tag_name
 from registry.store import changes, durable, placing, policy
-from registry.store.database import Database
+from registry.store.database import Database, lost
 from registry.store.faults import DeletesForbiddenError, DigestMismatchError, ImmutableTagError, ReadOnlyError
 from registry.store.files import Files
 from registry.store.index import Index, blob_size
 from registry.store.intake import Taken, Tell
 from registry.store.ledger import Ledger
 from registry.store.policy import Policy, PolicyFile, Rules
+from registry.store.presence import join
 from registry.store.uploads import Uploads
 
 INDEX = "index.sqlite"
 RESERVE = "index.reserve"
-USERS = "index.users"
+QUARANTINE = "quarantine"
+"""The folder for what is no part of the store any more, and kept: damaged content, indexes and ledgers of before."""
 RESERVE_BYTES = 1 << 20
 """Disk that is set aside, so that collection can write its index when the disk is full."""
+_OPENING_BYTES = 1 << 18
+"""How much of it opening may use: SQLite needs some to read at all. Collection has the rest."""
 
 
 class Store:
@@ -50,25 +54,35 @@ class Store:
         durable.make_folder(folder, 0o750)  # what users may pull is not for everyone on this machine
         self.folder = folder
         self.clock = clock
+        may_begin = not _has_content(folder)
         refuse_lost_index(folder)
-        self._presence = _join(folder)
-        self._policy = PolicyFile(folder / policy.NAME)
-        self.files = Files(folder, clock)
-        self.ledger = Ledger(folder)
-        self.database = Database(folder / INDEX)
-        durable.sync_folder(folder)
-        self._index = Index(self.database)
-        self.uploads = Uploads(self.database, self.files, self._rules)
-        self.set_aside()
-        if not self.ledger.path.exists():
-            with self.database.writing() as connection:
-                self.ledger.rewrite(connection)
+        self._presence = join(folder)
+        with ExitStack() as undo:
+            undo.callback(os.close, self._presence)
+            self._policy = PolicyFile(folder / policy.NAME)
+            self.files = Files(folder, clock, self._knows)
+            self.ledger = Ledger(folder)
+            self.database = Database(folder / INDEX, may_begin=may_begin)
+            undo.callback(self.database.close)
+            durable.sync_folder(folder)
+            self._index = Index(self.database)
+            self.uploads = Uploads(self.database, self.files, self._rules)
+            self.set_aside(besides=4 * RESERVE_BYTES)  # what a collection freed for itself is not taken from it
+            with suppress(OSError):  # a full disk: whoever writes next does it
+                self.ledger.agree(self.database, folder / QUARANTINE)
+            undo.pop_all()
 
     @classmethod
     def open(cls, folder: Path, clock: Callable[[], float] = time.time) -> Store:
         """Open a store, or begin one in a folder that has none. Raises SiteError, also if a newer dryport wrote it."""
         try:
-            return cls(folder, clock)
+            try:
+                return cls(folder, clock)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not (folder / RESERVE).exists():
+                    raise
+                _draw_on_reserve(folder / RESERVE)  # so that a server and a collection can come to a full disk
+                return cls(folder, clock)
         except (OSError, DatabaseError) as error:
             raise SiteError(
                 "store-unusable",
@@ -88,12 +102,13 @@ class Store:
         """Read the policy anew, whatever its file's time says. Raises SiteError."""
         self._policy.reload()
 
-    def set_aside(self) -> None:
-        """Set disk aside for collection, if there is some."""
+    def set_aside(self, besides: int = 0) -> None:
+        """Set disk aside for collection, if there is some and so many bytes besides."""
         path = self.folder / RESERVE
         if not path.exists() or path.stat().st_size < RESERVE_BYTES:
             with suppress(OSError):
-                durable.allocate(path, RESERVE_BYTES)
+                if durable.free(self.folder) >= RESERVE_BYTES + besides:
+                    durable.allocate(path, RESERVE_BYTES)
 
     def close(self) -> None:
         """Let go of the database; running uploads stay resumable."""
@@ -121,7 +136,11 @@ class Store:
 
     def repositories(self) -> Sequence[str]:
         """Return every repository's name, sorted."""
-        return self._index.repositories()
+        return list(self.repositories_after())
+
+    def repositories_after(self, last: str = "", globs: Sequence[str] = ("*",)) -> Generator[str, None, None]:
+        """Give the names after `last` that one of the globs matches, sorted."""
+        return self._index.repositories_after(last, globs)
 
     def has_repository(self, name: str) -> bool:
         """Say whether there is such a repository, without looking at the others."""
@@ -129,11 +148,11 @@ class Store:
 
     def tags(self, repository: str) -> Sequence[str]:
         """Return a repository's tags, sorted."""
-        return self._index.tags(repository)
+        return list(self.tags_after(repository))
 
-    def tags_after(self, repository: str, last: str, most: int) -> Sequence[str]:
-        """Return the first `most` tags that come after `last`, whatever the number of all."""
-        return self._index.tags_after(repository, last, most)
+    def tags_after(self, repository: str, last: str = "") -> Generator[str, None, None]:
+        """Give a repository's tags after `last`, sorted by their bytes."""
+        return self._index.tags_after(repository, last)
 
     def resolve(self, repository: str, tag: str) -> Descriptor | None:
         """Return the manifest that a tag names."""
@@ -158,7 +177,13 @@ class Store:
 
     def referrers(self, repository: str, subject: Digest) -> Sequence[Descriptor]:
         """Return the manifests whose subject is `subject`, also untagged ones."""
-        return self._index.referrers(repository, subject)
+        return list(self.referrers_after(repository, subject))
+
+    def referrers_after(
+        self, repository: str, subject: Digest, last: str = "", artifact_type: str | None = None
+    ) -> Generator[Descriptor, None, None]:
+        """Give what refers to `subject` and has a digest after `last`, sorted by it."""
+        return self._index.referrers_after(repository, subject, last, artifact_type)
 
     def is_absent(self, repository: str, digest: Digest) -> bool:
         """Say whether an index of the repository names content that was never stored here (a sparse index)."""
@@ -209,7 +234,7 @@ class Store:
         with self.database.writing() as connection:
             if not is_new and blob_size(connection, digest, source) is None:
                 return False  # collected since
-            with changes.within_quota(connection, repository, rules):
+            with changes.within_quota(connection, repository, rules, self.uploads.take_back):
                 changes.record_blob(connection, repository, digest, size)
         return True
 
@@ -221,9 +246,9 @@ class Store:
         with self.database.reading() as connection:
             return changes.used(connection, repository) / max(quota, 1)
 
-    def holders(self, digest: Digest) -> Sequence[str]:
-        """Return the repositories that hold a blob."""
-        return self._index.holders(digest)
+    def holders(self, digest: Digest, most: int = 1000) -> Sequence[str]:
+        """Return the repositories that hold a blob, `most` of them where there are more."""
+        return self._index.holders(digest, most)
 
     def put_manifest(
         self,
@@ -250,15 +275,15 @@ class Store:
             raise DigestMismatchError(name, Digest.of(data, name.algorithm))
         others = placing.Elsewhere.look(elsewhere, repository, manifest)
         with self.database.reading() as connection:
-            placing.check(connection, repository, manifest, others, rules)
+            placing.check(connection, repository, manifest, others, rules, is_whole=self.files.is_whole)
             changes.check_tags(connection, repository, name, tags, rules, only_new=only_new_tags)
         with self.files.storing(name, [data]), self.database.writing() as connection:
             # Again: nobody can take a part away, or set a tag, from here on.
             placing.check(connection, repository, manifest, others, rules)
             changes.check_tags(connection, repository, name, tags, rules, only_new=only_new_tags)
-            with changes.within_quota(connection, repository, rules):
+            with changes.within_quota(connection, repository, rules, self.uploads.take_back):
                 changes.add_manifest(connection, repository, name, manifest, tags)
-            self.ledger.put(repository, name, media_type, tags)
+            self.ledger.put(connection, repository, name, media_type, tags)
         return name
 
     def delete_manifest(self, repository: str, digest: Digest) -> bool:
@@ -271,7 +296,7 @@ class Store:
             changes.check_removable(connection, repository, number, digest, rules)
             is_gone = changes.remove_manifest(connection, number, digest)
             if is_gone:
-                self.ledger.drop(repository, digest)
+                self.ledger.drop(connection, [(repository, str(digest))])
             return is_gone
 
     def delete_tag(self, repository: str, tag: str) -> bool:
@@ -283,7 +308,7 @@ class Store:
             if is_gone and rules.is_immutable(tag):
                 raise ImmutableTagError(repository, tag)
             if is_gone:
-                self.ledger.untag(repository, [tag])
+                self.ledger.untag(connection, repository, [tag])
             return is_gone
 
     def delete_blob(self, repository: str, digest: Digest) -> bool:
@@ -295,6 +320,10 @@ class Store:
                 return False
             changes.check_removable(connection, repository, number, digest, rules)
             return changes.remove_blob(connection, number, digest)
+
+    def _knows(self, digest: Digest) -> bool:
+        """Say whether a row speaks of content, in whatever repository, dead or alive."""
+        return self._index.size(digest) is not None
 
     def _rules(self, repository: str, *, deleting: bool = False) -> Rules:
         """Return the rules by which a repository may be changed. Raises PolicyError if it may not."""
@@ -308,32 +337,20 @@ class Store:
         return rules
 
 
-def _join(folder: Path) -> int:
-    """Say, for as long as the handle is open, that this process uses the store. Raises SiteError while it is remade."""
-    handle = os.open(folder / USERS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise SiteError(
-            "store-rebuilding",
-            "the store's index is being rebuilt",
-            where=str(folder),
-            hint="wait until dryport registry rebuild has ended, then start again",
-        ) from error
-    return handle
-
-
 def refuse_lost_index(folder: Path) -> None:
     """Raise SiteError for content without an index: a new, empty one would make garbage of all of it."""
-    if (folder / INDEX).exists():
-        return
-    for algorithm in ("sha256", "sha512"):
-        place = folder / "blobs" / algorithm
-        if place.is_dir() and next(os.scandir(place), None) is not None:
-            raise SiteError(
-                "store-index-lost",
-                "the store has content but no index",
-                where=str(folder / INDEX),
-                hint="dryport registry rebuild --store DIR, or restore a backup",
-            )
+    if _has_content(folder) and not (folder / INDEX).exists():
+        raise lost(folder / INDEX)
+
+
+def _draw_on_reserve(path: Path) -> None:
+    size = path.stat().st_size
+    if size > _OPENING_BYTES:
+        durable.cut(path, size - _OPENING_BYTES)
+    else:
+        durable.remove(path)
+
+
+def _has_content(folder: Path) -> bool:
+    places = (folder / "blobs" / algorithm for algorithm in ("sha256", "sha512"))
+    return any(place.is_dir() and next(os.scandir(place), None) is not None for place in places)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from sqlalchemy import Connection, Float, Table, and_, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, Float, Table, and_, bindparam, delete, exists, func, or_, select, text, update
 
 from registry.oci.digest import Digest
 from registry.store.changes import BATCH, batches
@@ -27,6 +27,13 @@ _WILL_BE_UNUSED = and_(
     )
 )
 """The same once the rows are purged that are dead since `last`, which only looking does not do."""
+
+_MANIFEST_GONE = delete(manifests).where(
+    manifests.c.repository == bindparam("number"), manifests.c.digest == bindparam("gone")
+)
+_HOLDINGS_GONE = text(
+    "DELETE FROM holdings WHERE rowid IN (SELECT rowid FROM holdings WHERE dead <= :last LIMIT :most)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +54,34 @@ def purge(store: Store, grace: float, *, dry_run: bool = False) -> int:
     if dry_run:
         with store.database.reading() as connection:
             return sum(_count(connection, table, now - grace) for table in (manifests, holdings))
-    gone = 0
     with store.database.writing() as connection:
         for table in (manifests, holdings):
             # A clock that was set back would keep them for ever: their grace begins again.
             connection.execute(update(table).where(table.c.dead > now).values(dead=now))
-            gone += connection.execute(delete(table).where(table.c.dead <= now - grace)).rowcount
+    return _all_of(_purge_manifests, store, now - grace) + _all_of(_purge_holdings, store, now - grace)
+
+
+def _all_of(purge: Callable[[Store, float], int], store: Store, last: float) -> int:
+    """Purge portion by portion, so that pushes get their turn."""
+    gone = 0
+    while some := purge(store, last):
+        gone += some
     return gone
+
+
+def _purge_manifests(store: Store, last: float) -> int:
+    over = select(repositories.c.name, manifests.c.repository, manifests.c.digest).join_from(manifests, repositories)
+    with store.database.writing() as connection:
+        rows = connection.execute(over.where(manifests.c.dead <= last).limit(BATCH)).all()
+        if rows:
+            connection.execute(_MANIFEST_GONE, [{"number": row.repository, "gone": row.digest} for row in rows])
+            store.ledger.drop(connection, [(row.name, row.digest) for row in rows])
+    return len(rows)
+
+
+def _purge_holdings(store: Store, last: float) -> int:
+    with store.database.writing() as connection:
+        return connection.execute(_HOLDINGS_GONE, {"last": last, "most": BATCH}).rowcount
 
 
 def _count(connection: Connection, table: Table, last: float) -> int:
@@ -152,5 +180,11 @@ def forget_empty(store: Store) -> int:
         & ~exists(select(manifests.c.digest).where(manifests.c.repository == repositories.c.id))
         & ~exists(select(uploads.c.id).where(uploads.c.repository == repositories.c.name))
     )
-    with store.database.writing() as connection:
-        return connection.execute(delete(repositories).where(is_empty)).rowcount
+    with store.database.reading() as connection:
+        found = connection.scalars(select(repositories.c.id).where(is_empty)).all()
+    gone = 0
+    for start in range(0, len(found), BATCH):
+        some = repositories.c.id.in_(found[start : start + BATCH])
+        with store.database.writing() as connection:
+            gone += connection.execute(delete(repositories).where(some, is_empty)).rowcount
+    return gone

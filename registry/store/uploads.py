@@ -5,7 +5,8 @@
 * The running hash lives in the process that wrote. Another process knows the digest so far by the index, which is all
   it takes to close the upload; if more is to come, it hashes what is there again, once.
 * Where the repository has a quota, bytes are reserved before they are taken, so that several uploads together cannot
-  pass it; the reservation is the session's row, and ends with it.
+  pass it. The reservation is in the session's row. While nobody writes it is as large as the durable bytes; that of a
+  writer who died is taken back when somebody else needs it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from registry.store import durable
 from registry.store.changes import record_blob, reserved, used, within_quota
 from registry.store.database import Database
 from registry.store.faults import QuotaExceededError, UploadBusyError, UploadsOpenError, UploadUnknownError
-from registry.store.files import Files, is_orphan
+from registry.store.files import Files
+from registry.store.index import blob_size
 from registry.store.policy import Rules
 from registry.store.schema import uploads
 from registry.store.writer import Before, Running, Writer
@@ -78,7 +80,7 @@ class Uploads:
         with self.database.writing() as connection:
             connection.execute(insert(uploads).values(row | {"touched": self.files.clock()}))
             if rules.quota_bytes is not None:
-                _reserve(connection, session, expected, expected, rules.quota_bytes)
+                self._reserve(connection, session, expected, expected, rules.quota_bytes)
         return session
 
     def reserve(self, session: Session, size: int) -> int:
@@ -90,7 +92,52 @@ class Uploads:
         if quota is None:
             return sys.maxsize
         with self.database.writing() as connection:
-            return _reserve(connection, session, size, size + RESERVE_STEP, quota)
+            return self._reserve(connection, session, size, size + RESERVE_STEP, quota)
+
+    def give_back(self, identity: str) -> None:
+        """Reserve no more than the durable bytes."""
+        with self.database.writing() as connection:
+            connection.execute(update(uploads).where(uploads.c.id == identity).values(reserved=uploads.c.size))
+
+    def _reserve(self, connection: Connection, session: Session, least: int, most: int, quota: int) -> int:
+        """Reserve between `least` and `most` bytes and return how many. Raises QuotaExceededError."""
+        taken = self._taken(connection, session)
+        if least > quota - taken or quota <= taken:
+            self.take_back(connection, session.repository, besides=session.id)
+            taken = self._taken(connection, session)
+        if least > quota - taken or quota <= taken:
+            raise QuotaExceededError(session.repository, quota, taken + max(least, 1))
+        amount = min(most, quota - taken)
+        connection.execute(update(uploads).where(uploads.c.id == session.id).values(reserved=amount))
+        return amount
+
+    @staticmethod
+    def _taken(connection: Connection, session: Session) -> int:
+        """Return how much of a repository's quota everybody else uses."""
+        return used(connection, session.repository) + reserved(connection, session.repository, besides=session.id)
+
+    def take_back(self, connection: Connection, repository: str, besides: str = "") -> None:
+        """Take back what uploads to a repository reserved and nobody writes: their writers died."""
+        wanted = select(uploads.c.id, uploads.c.size).where(
+            uploads.c.repository == repository, uploads.c.reserved > 0, uploads.c.id != besides
+        )
+        for row in connection.execute(wanted).all():
+            path, change = self.path(row.id), update(uploads).where(uploads.c.id == row.id)
+            if row.size and not path.exists():  # its file became a blob, and a crash came before its row
+                connection.execute(change.values(reserved=0))
+            elif path.exists() and not durable.is_locked(path):  # one without a file has yet to begin
+                connection.execute(change.values(reserved=uploads.c.size))
+
+    def check(self, session: Session, digest: Digest, size: int) -> None:
+        """Raise PolicyError if the session may not become a blob of its repository now."""
+        quota = self.rules(session.repository).quota_bytes
+        if quota is None:
+            return
+        with self.database.reading() as connection:
+            if blob_size(connection, digest, session.repository) is None:
+                wanted = self._taken(connection, session) + size
+                if wanted > quota:
+                    raise QuotaExceededError(session.repository, quota, wanted)
 
     def find(self, repository: str, subject: str, identity: str) -> Session:
         """Return the session. Raises UploadUnknownError also if it belongs to another repository or subject."""
@@ -116,15 +163,32 @@ class Uploads:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Now that it is ours: the session may have moved on or ended before, and its file become a blob.
             session = self.find(repository, subject, identity)
-            _cut_back(path, handle, session.size)
+            self._cut_back(session, handle)
             running = self._take(session) or self._resume(session, handle)
         except BlockingIOError as error:
             os.close(handle)
             raise UploadBusyError from error
+        except UploadUnknownError:
+            if _is_at(path, handle):
+                durable.remove(path)
+            os.close(handle)
+            raise
         except BaseException:
             os.close(handle)
             raise
         return Writer(self, session, handle, running)
+
+    def _cut_back(self, session: Session, handle: int) -> None:
+        """Cut what is not durable off the session's file. Raises UploadUnknownError if this is not its file any more.
+
+        A session whose durable bytes are gone is over.
+        """
+        if not _is_at(self.path(session.id), handle):
+            raise UploadUnknownError
+        if os.fstat(handle).st_size < session.size:
+            self.end(session.id)
+            raise UploadUnknownError
+        os.ftruncate(handle, session.size)
 
     def cancel(self, repository: str, subject: str, identity: str) -> None:
         """End the session and free its space. Raises UploadUnknownError, UploadBusyError."""
@@ -157,7 +221,7 @@ class Uploads:
         with self.database.writing() as connection:
             if not connection.execute(delete(uploads).where(uploads.c.id == identity)).rowcount:
                 raise UploadUnknownError
-            with within_quota(connection, repository, rules):
+            with within_quota(connection, repository, rules, self.take_back):
                 record_blob(connection, repository, digest, size)
 
     def end(self, identity: str) -> None:
@@ -191,36 +255,29 @@ class Uploads:
         """
         freed = 0
         with self.database.writing() as connection:
-            old = select(uploads.c.id).where(uploads.c.touched < self.files.clock() - idle)
+            now = self.files.clock()
+            # A clock that was set back would keep them for ever: their time begins again.
+            connection.execute(update(uploads).where(uploads.c.touched > now).values(touched=now))
+            old = select(uploads.c.id).where(uploads.c.touched < now - idle)
             mine = old if subject is None else old.where(uploads.c.subject == subject)
             for identity in connection.scalars(mine).all():
                 path = self.path(identity)
-                if not path.exists() or is_orphan(path):
+                if not path.exists() or durable.is_orphan(path):
                     connection.execute(delete(uploads).where(uploads.c.id == identity))
-            live = set(connection.scalars(select(uploads.c.id)))
         for path in self.files.incoming.iterdir():
-            if _ID.fullmatch(path.name) and path.name not in live and is_orphan(path):
+            if _ID.fullmatch(path.name) and durable.is_orphan(path) and not self._is_live(path.name):
                 freed += durable.allocated(path)
                 durable.remove(path)
         return freed
 
-
-def _reserve(connection: Connection, session: Session, least: int, most: int, quota: int) -> int:
-    """Reserve between `least` and `most` bytes for an upload and return how many. Raises QuotaExceededError."""
-    taken = used(connection, session.repository) + reserved(connection, session.repository, besides=session.id)
-    if least > quota - taken or quota <= taken:
-        raise QuotaExceededError(session.repository, quota, taken + max(least, 1))
-    amount = min(most, quota - taken)
-    connection.execute(update(uploads).where(uploads.c.id == session.id).values(reserved=amount))
-    return amount
+    def _is_live(self, identity: str) -> bool:
+        with self.database.reading() as connection:
+            return connection.execute(select(uploads.c.id).where(uploads.c.id == identity)).first() is not None
 
 
-def _cut_back(path: Path, handle: int, size: int) -> None:
-    """Cut what is not durable off the session's file. Raises UploadUnknownError if this is not its file any more."""
+def _is_at(path: Path, handle: int) -> bool:
+    """Say whether an open file is the one of this name."""
     try:
-        is_named = path.stat().st_ino == os.fstat(handle).st_ino
+        return os.path.samestat(path.stat(), os.fstat(handle))
     except FileNotFoundError:
-        is_named = False
-    if not is_named or os.fstat(handle).st_size < size:
-        raise UploadUnknownError
-    os.ftruncate(handle, size)
+        return False

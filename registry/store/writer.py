@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -82,6 +83,7 @@ class Writer:
         self._synced = self.start = running.size
         """Where this turn began: the session's durable end."""
         self._reserved = running.size
+        """How far it may write without asking again; more than its bytes is the session's until it is given back."""
         os.lseek(handle, self.start, os.SEEK_SET)
 
     @property
@@ -107,30 +109,33 @@ class Writer:
     def save(self) -> int:
         """Make what was written durable and return the session's size."""
         self._sync()
+        if self.start == 0:
+            durable.sync_folder(self._uploads.files.incoming)  # its file may be new
         self._uploads.save(self._session.id, self._running, self.size)
+        self._reserved = 0
         self.close()
         return self.size
 
     def rewind(self) -> None:
         """Forget what this turn wrote."""
-        self._reserved = self.start
         os.ftruncate(self._handle, self.start)
         self.close()
 
     def commit(self, digest: Digest) -> int:
-        """Make the bytes a blob of the repository and return its size. Raises DigestMismatchError; it is over then."""
+        """Make the bytes a blob of the repository and return its size. Raises DigestMismatchError: it is over then.
+
+        Raises PolicyError: it stays as it was.
+        """
         running = self._running
         if running.algorithm != digest.algorithm:  # not announced when the upload began
             running = Running.of_file(digest.algorithm, self._handle)
         if running.digest != digest:
             self.discard()
             raise DigestMismatchError(digest, running.digest)
-        self._uploads.rules(self._session.repository)  # refused before the file moves
-        files = self._uploads.files
-        os.fdatasync(self._handle)
-        with files.held(digest):
-            files.publish(self._handle, self._uploads.path(self._session.id), digest)
+        self._uploads.check(self._session, digest, running.size)  # refused before the file moves
+        with self._uploads.files.publishing(self._handle, self._uploads.path(self._session.id), digest):
             self._uploads.finish(self._session.id, self._session.repository, digest, running.size)
+        self._reserved = 0
         self.close()
         return running.size
 
@@ -139,12 +144,19 @@ class Writer:
         try:
             durable.remove(self._uploads.path(self._session.id))
             self._uploads.end(self._session.id)
+            self._reserved = 0
         finally:
             self.close()
 
     def close(self) -> None:
-        """Let others write; a no-op after save, commit or discard."""
-        if self._handle >= 0:
+        """Let others write, and give back what was reserved in vain; a no-op after save, commit or discard."""
+        if self._handle < 0:
+            return
+        try:
+            if self._reserved > self.start:
+                with suppress(OSError):  # whoever needs it finds that nobody writes here
+                    self._uploads.give_back(self._session.id)
+        finally:
             os.close(self._handle)
             self._handle = -1
 

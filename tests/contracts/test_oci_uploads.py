@@ -11,6 +11,7 @@ import pytest
 import urllib3
 
 from registry.oci.digest import Digest
+from registry.store.store import Store
 from tests.contracts.conftest import Wire, code
 
 DATA = b"0123456789" * 300
@@ -204,6 +205,37 @@ def eventually(wire: Wire, location: str) -> int:
             return size
         time.sleep(0.05)
     raise AssertionError("the upload never told of what had arrived")
+
+
+def sessions(store: Store, name: str) -> int:
+    with store.database.reading() as connection:
+        wanted = "SELECT count(*) FROM uploads WHERE repository = ?"
+        return int(connection.exec_driver_sql(wanted, (name,)).scalar_one())
+
+
+@pytest.mark.parametrize("how", ["the client went away", "another length", "another digest"])
+def test_end_4b_a_blob_in_one_request_that_fails_leaves_no_session_that_nobody_knows(
+    wire: Wire, store: Store, name: str, how: str
+) -> None:
+    path = f"/v2/{name}/blobs/uploads/?digest={Digest.of(DATA)}"
+    if how == "another length":
+        assert code(wire.ask("POST", path, DATA, Content_Range="0-9")) == (400, "SIZE_INVALID")
+    elif how == "another digest":
+        assert code(wire.ask("POST", path, b"other")) == (400, "DIGEST_INVALID")
+    else:
+        parts = urlsplit(wire.url)
+        login = urllib3.make_headers(basic_auth=f"{wire.user}:pw-{wire.user}")["authorization"]
+        with socket.create_connection((parts.hostname, parts.port)) as line:
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {login}\r\nContent-Length: {len(DATA)}\r\n\r\n"
+            line.sendall(head.encode() + DATA[:500])
+            until = time.monotonic() + 10
+            while not sessions(store, name) and time.monotonic() < until:
+                time.sleep(0.01)
+            assert sessions(store, name) == 1
+    until = time.monotonic() + 10
+    while sessions(store, name) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert sessions(store, name) == 0
 
 
 def test_end_14_a_cancelled_upload_is_unknown(wire: Wire, name: str) -> None:

@@ -22,6 +22,7 @@ from installer.cli.mirror_bundle import build_bundle
 from installer.cli.mirror_ends import Ends
 from installer.cli.places import Place, Side
 from installer.cli.render import Console
+from installer.cli.trusting import Trust
 from registry.mirror.compare import compare
 from registry.mirror.copy import attempt
 from registry.mirror.selection import Selection
@@ -56,7 +57,7 @@ class Yard:
         if kind == "bundle":
             root = self.folder / "1.root.json"
             mark = str(fingerprint(root.read_bytes()))
-            return Side(Place.parse(f"bundle:{self.folder / name}.tar"), first_root=root, fingerprint=mark)
+            return Side(Place.parse(f"bundle:{self.folder / name}.tar"), trust=Trust(root=root, fingerprint=mark))
         place = Place.parse(f"http://127.0.0.1:{self.running[kind].port}/{name}")
         login = {"user": "bench", "password_file": self.folder / "password"} if kind == "dryport" else {}
         return Side(place, Reach(**login))

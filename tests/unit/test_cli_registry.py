@@ -237,6 +237,8 @@ def test_a_configuration_with_a_fault_names_the_field(
         (["registry", "import", "--from", "b.tar", "--store", "s"], "trust-missing"),
         (["registry", "import", "--from", "b.tar", "--store", "s", "--user", "u"], "options-mixed"),
         (["registry", "import", "--from", "https://h", "--store", "s", "--home", "."], "options-mixed"),
+        (["registry", "scrub", "--store", "s", "--ca", "ca.pem"], "options-mixed"),
+        (["registry", "scrub", "--store", "s", "--from", "https://h", "--home", "."], "options-mixed"),
         (["registry", "import", "--from", "http://h", "--store", "s"], "registry-plain-http"),
         (["registry", "import", "--from", "ftp://h", "--store", "s"], "registry-address"),
         (["mirror", "probe", "https://h/Team"], "registry-address"),

@@ -15,19 +15,14 @@ from registry.errors import SiteError
 from registry.oci import strictjson
 from registry.oci.digest import Digest
 from registry.oci.manifest import OCI_INDEX, OCI_MANIFEST
+from registry.progress import Silent
 from registry.store import durable
 from registry.store.faults import BlobMissingError, DigestMismatchError, ManifestInvalidError
-from registry.store.files import ORPHAN_SECONDS
+from registry.store.rebuild import rebuild
 from registry.store.store import Store
 from tests.oci_samples import descriptor, image
 
 HELLO = b"hello"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
-        yield opened
 
 
 def files(folder: Path) -> set[str]:
@@ -184,7 +179,7 @@ def test_partial_files_of_the_dead_are_swept_and_those_of_the_living_are_not(tmp
         with store.uploads.write("a", "me", writing.id):
             for path in incoming.iterdir():
                 if path != young:
-                    os.utime(path, (0, path.stat().st_mtime - 2 * ORPHAN_SECONDS))
+                    os.utime(path, (0, path.stat().st_mtime - 2 * durable.ORPHAN_SECONDS))
             Store.open(folder).close()
             assert {path.name for path in incoming.iterdir()} == {young.name, session.id, writing.id}
 
@@ -211,6 +206,16 @@ def test_what_cannot_be_a_store_is_named(tmp_path: Path, kind: str) -> None:
         Store.open(folder)
     assert (caught.value.reference, caught.value.where) == ("store-unusable", str(folder))
     assert caught.value.seen
+
+
+def test_a_store_that_could_not_be_opened_is_left_alone(tmp_path: Path) -> None:
+    Store.open(tmp_path).close()
+    (tmp_path / "index.sqlite").write_text("not a database " * 100)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(SiteError):
+        Store.open(tmp_path)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    rebuild(tmp_path, Silent())  # by this very process: it holds nothing of the store
 
 
 def work(folder: Path, number: int) -> list[Digest]:

@@ -14,7 +14,7 @@ from registry.errors import SiteError
 from registry.oci import strictjson
 from registry.oci.digest import Digest
 from registry.oci.manifest import OCI_INDEX, OCI_MANIFEST
-from registry.store import garbage, gc
+from registry.store import durable, garbage, gc
 from registry.store.faults import BlobMissingError, ReadOnlyError
 from registry.store.garbage import Garbage
 from registry.store.gc import GRACE_SECONDS, LEASE_SECONDS, LOCK, alone, collect, mark
@@ -23,24 +23,12 @@ from registry.store.retention import retain
 from registry.store.store import RESERVE, Store
 from registry.store.sweep import sweep_strays
 from tests.oci_samples import Image, descriptor, image
+from tests.store_samples import Clock
 
 HOUR = 3600.0
 LATER = LEASE_SECONDS + 1
 AFTER_GRACE = GRACE_SECONDS + 1
 UNTAGGED = 14 * 86400 + 1
-
-
-class Clock:
-    """Time that passes when told."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def pass_(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @pytest.fixture
@@ -299,3 +287,36 @@ def test_a_clock_that_is_set_back_neither_frees_nor_keeps_for_ever(store: Store,
     clock.pass_(AFTER_GRACE)
     assert collect(store).purged == 2
     assert (store.folder / RESERVE).exists()
+
+
+def test_what_a_clock_of_the_future_stored_is_freed_once_its_time_is_over_by_the_right_one(
+    store: Store, clock: Clock
+) -> None:
+    clock.pass_(50 * 365 * 86400)
+    blobs(store, image(b"orphan"))
+    untagged = push(store, image(b"untagged"))
+    clock.pass_(-50 * 365 * 86400)
+    assert collect(store).marked_blobs == 0  # its lease begins again
+    assert store.manifest("a", untagged)
+    for _ in range(2):  # what the manifest kept begins its lease when that is gone
+        everything(store, clock)
+    assert disk(store) == set()
+
+
+def test_a_dry_run_leaves_even_what_the_dead_left(store: Store) -> None:
+    left = store.folder / "incoming" / f"{durable.TEMPORARY}0123456789abcdef"
+    left.write_bytes(b"x")
+    os.utime(left, (0, 0))
+    collect(store, dry_run=True)
+    assert left.exists()
+    collect(store)
+    assert not left.exists()
+
+
+def test_a_manifest_that_names_a_blob_whose_file_is_lost_is_refused(store: Store) -> None:
+    sample = image(b"lost")
+    blobs(store, sample)
+    store.files.path(Digest.of(sample.layer)).unlink()
+    with pytest.raises(BlobMissingError):
+        store.put_manifest("a", sample.manifest, OCI_MANIFEST, ["1"])
+    push(store, sample, "1")

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from registry.oci.digest import Digest
 from registry.store import uploads
-from registry.store.faults import DigestMismatchError, UploadBusyError, UploadsOpenError, UploadUnknownError
+from registry.store.faults import (
+    DigestMismatchError,
+    QuotaExceededError,
+    UploadBusyError,
+    UploadsOpenError,
+    UploadUnknownError,
+)
 from registry.store.store import Store
+from registry.store.uploads import IDLE_SECONDS
+from tests.store_samples import Clock, allow
 
 DATA = b"0123456789" * 1000
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store") as opened:
-        yield opened
 
 
 def test_an_upload_goes_on_in_another_process(store: Store) -> None:
@@ -147,3 +151,107 @@ def test_an_upload_that_is_idle_for_a_week_ends_and_one_that_is_written_does_not
             store.uploads.find("a", "me", idle.id)
         writer.write([DATA])
         assert writer.commit(Digest.of(DATA)) == len(DATA)
+
+
+# What an upload has reserved of a quota comes back, however it ends
+
+
+def quota(store: Store, size: int) -> None:
+    allow(store, f"quota_bytes: {size}")
+
+
+def rewound(store: Store, identity: str) -> None:
+    with store.uploads.write("a", "me", identity) as writer:
+        writer.write([DATA[:100]])
+        writer.rewind()
+
+
+def closed(store: Store, identity: str) -> None:
+    with store.uploads.write("a", "me", identity) as writer:
+        writer.write([DATA[:100]])
+
+
+def killed(store: Store, identity: str) -> None:
+    child = os.fork()
+    if child == 0:
+        with Store.open(store.folder) as other:
+            other.uploads.write("a", "me", identity).write([DATA[:100]])
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def saved(store: Store, identity: str) -> None:
+    with store.uploads.write("a", "me", identity) as writer:
+        writer.write([DATA[:100]])
+        writer.save()
+
+
+@pytest.mark.parametrize("end", [rewound, closed, killed, saved])
+def test_an_upload_that_rests_holds_no_more_of_the_quota_than_its_bytes(
+    store: Store, end: Callable[[Store, str], None]
+) -> None:
+    quota(store, 10_000)
+    end(store, store.uploads.begin("a", "me").id)
+    other = store.uploads.begin("a", "me")
+    with store.uploads.write("a", "me", other.id) as writer:
+        writer.write([DATA[:9_900]])
+        writer.commit(Digest.of(DATA[:9_900]))
+
+
+def test_an_upload_that_the_quota_refuses_at_its_end_can_end_later(store: Store) -> None:
+    session = store.uploads.begin("a", "me")
+    with store.uploads.write("a", "me", session.id) as writer:
+        writer.write([DATA])
+        writer.save()
+    quota(store, 100)
+    with store.uploads.write("a", "me", session.id) as writer, pytest.raises(QuotaExceededError):
+        writer.commit(Digest.of(DATA))
+    assert [*(store.folder / "blobs/sha256").iterdir()] == []
+    assert store.uploads.find("a", "me", session.id).size == len(DATA)
+    quota(store, 100_000)
+    with store.uploads.write("a", "me", session.id) as writer:
+        writer.commit(Digest.of(DATA))
+    assert store.has_blob("a", Digest.of(DATA))
+
+
+def test_a_session_that_lost_its_file_is_over_for_good_and_holds_nothing(store: Store) -> None:
+    session = store.uploads.begin("a", "me")
+    saved(store, session.id)
+    store.uploads.path(session.id).unlink()
+    with pytest.raises(UploadUnknownError):
+        store.uploads.write("a", "me", session.id)
+    assert [*(store.folder / "incoming").iterdir()] == []
+    with pytest.raises(UploadUnknownError):
+        store.uploads.find("a", "me", session.id)
+
+
+def test_a_session_whose_blob_was_named_before_a_crash_holds_nothing_of_the_quota(store: Store) -> None:
+    quota(store, len(DATA))
+    session = store.uploads.begin("a", "me")
+    saved(store, session.id)
+    store.uploads.path(session.id).rename(store.files.path(Digest.of(DATA[:100])))  # killed before its row
+    store.put_blob("a", Digest.of(DATA), [DATA])
+    with pytest.raises(UploadUnknownError):
+        store.uploads.write("a", "me", session.id)
+
+
+@pytest.mark.parametrize("end", [closed, killed])
+def test_a_push_at_once_has_the_quota_that_a_dead_upload_reserved(
+    store: Store, end: Callable[[Store, str], None]
+) -> None:
+    quota(store, 10_000)
+    end(store, store.uploads.begin("a", "me").id)
+    store.put_blob("a", Digest.of(DATA), [DATA])
+
+
+def test_a_clock_that_was_set_back_does_not_keep_a_session_for_ever(tmp_path: Path) -> None:
+    clock = Clock()
+    with Store.open(tmp_path, clock) as store:
+        clock.pass_(1e9)
+        session = store.uploads.begin("a", "me")
+        clock.pass_(-1e9)
+        store.uploads.sweep()
+        clock.pass_(IDLE_SECONDS + 1)
+        store.uploads.sweep()
+        with pytest.raises(UploadUnknownError):
+            store.uploads.find("a", "me", session.id)

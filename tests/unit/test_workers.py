@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from registry.oci import strictjson
+from registry.oci.digest import Digest
 from registry.server.users import user_line
 from registry.store.store import Store
 from tests.bench.registries.client import MANIFEST, Client
-from tests.oci_samples import image
+from tests.oci_samples import descriptor, image
 
 SERVE = """
 import json, resource, sys
@@ -117,6 +119,50 @@ def test_a_worker_may_have_as_many_connections_as_the_system_lets_it(server: Ser
 def open_files(pid: int) -> tuple[str, ...]:
     lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
     return tuple(next(line.split()[3:5] for line in lines if line.startswith("Max open files")))
+
+
+def test_what_one_worker_deleted_no_worker_shows_any_more(server: Server) -> None:
+    sample, at = image(b"deleted"), "/v2/team/app"
+    digest, layer = Digest.of(sample.manifest), Digest.of(sample.layer)
+    clients = [Client(server.port, headers=LOGIN) for _ in range(MANY)]
+    with Store.open(server.store) as store:
+        for blob, data in sample.blobs.items():
+            store.put_blob("team/app", blob, [data])
+        store.put_manifest("team/app", sample.manifest, MANIFEST, ["latest"])
+        store.put_manifest("team/app", about(sample.manifest), MANIFEST, [])
+    shown = (f"{at}/manifests/latest", f"{at}/manifests/{digest}", f"{at}/blobs/{layer}")
+
+    def statuses() -> set[int]:
+        asked = [(client, method, path) for client in clients for method in ("GET", "HEAD") for path in shown]
+        return {client.ask(method, path).status for client, method, path in asked}
+
+    def lists() -> set[bytes]:
+        paths = (f"{at}/tags/list", f"{at}/referrers/{digest}", "/v2/_catalog")
+        return {client.ask("GET", path).body for client in clients for path in paths}
+
+    for _ in range(2):  # from the store, then from memory
+        assert statuses() == {200}
+        before = lists()
+    assert len(before) == 3
+    (referrer,) = json.loads(clients[0].ask("GET", f"{at}/referrers/{digest}").body)["manifests"]
+    for path in (f"{at}/manifests/{referrer['digest']}", f"{at}/manifests/{digest}", f"{at}/blobs/{layer}"):
+        assert clients[1].ask("DELETE", path).status == 202
+    assert statuses() == {404}
+    now = lists()
+    assert len(now) == 3  # all workers say the same of each
+    assert now & before == {clients[0].ask("GET", "/v2/_catalog").body}  # its config is still held
+    for client in clients:
+        client.__exit__()
+
+
+def about(subject: bytes) -> bytes:
+    value = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "layers": [],
+        "subject": descriptor(subject, MANIFEST).as_json(),
+    }
+    return strictjson.canonical(value)
 
 
 def test_a_worker_that_dies_is_replaced(server: Server) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
+from itertools import islice
 
 from registry.oci import strictjson
 from registry.oci.descriptor import Descriptor
@@ -180,7 +182,8 @@ def _platform(viewer: Viewer, repository: str, child: Descriptor) -> Platform:
 
 def _referrers(viewer: Viewer, repository: str, digest: Digest) -> list[Referrer]:
     """Return what refers to a digest, by the referrers API's rule or by a fallback tag of cosign's."""
-    found = list(viewer.sources.referrers(repository, digest))[:MOST_REFERRERS]
+    with closing(viewer.sources.referrers_after(repository, digest)) as items:
+        found = list(islice(items, MOST_REFERRERS))
     shown = {item.digest: _referrer(repository, item) for item in found}
     for end in ("sig", "att", "sbom"):
         tag = f"{digest.algorithm}-{digest.hex}.{end}"

@@ -102,7 +102,7 @@ class Viewer:
 
     def repositories(self) -> list[str]:
         """Return the repositories that the caller may pull from, sorted."""
-        return [name for name in self.sources.repositories() if self.may_see(name)]
+        return [name for name in self.sources.repositories_after(globs=self.identity.shown) if self.may_see(name)]
 
     def find(self, name: Name) -> Found:
         """Return the manifest that is named. Raises NotVisibleError."""
