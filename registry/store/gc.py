@@ -28,7 +28,7 @@ from registry.errors import SiteError
 from registry.store import durable
 from registry.store.changes import batches
 from registry.store.faults import ReadOnlyError
-from registry.store.garbage import Garbage, find, was_used_since
+from registry.store.garbage import Garbage, find, suspects, was_used_since
 from registry.store.schema import holdings, manifests, repositories
 from registry.store.store import RESERVE, Store
 from registry.store.sweep import Swept, forget_empty, purge, sweep, sweep_strays
@@ -77,7 +77,9 @@ def collect(
             if not dry_run:
                 uploads = store.uploads.sweep()
                 store.files.sweep()
-            marked = [mark(store, name, lease, dry_run=dry_run) for name in store.repositories()]
+            with store.database.reading() as connection:
+                names = suspects(connection)
+            marked = [mark(store, name, lease, dry_run=dry_run) for name in names]
             purged = purge(store, grace, dry_run=dry_run)
             swept = sweep(store, lease, dry_run=dry_run) + sweep_strays(store, lease, dry_run=dry_run)
             if not dry_run:
