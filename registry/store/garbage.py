@@ -6,9 +6,10 @@ it. A manifest that somebody looked at within its time counts as if it had a tag
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, exists, select, text
 
 from registry.oci.digest import Digest
 from registry.store.changes import batches
@@ -17,6 +18,17 @@ from registry.store.policy import Rules
 from registry.store.schema import contents, holdings, manifests, mentions, tags
 
 _DAY = 86400.0
+_SUSPECTS = text("""
+SELECT name FROM repositories WHERE id IN (
+    SELECT repository FROM manifests WHERE dead IS NULL AND NOT EXISTS (
+        SELECT 1 FROM tags WHERE tags.repository = manifests.repository AND tags.digest = manifests.digest)
+    UNION
+    SELECT repository FROM holdings WHERE dead IS NULL AND NOT EXISTS (
+        SELECT 1 FROM mentions JOIN manifests
+        ON manifests.repository = mentions.repository AND manifests.digest = mentions.manifest
+        WHERE mentions.repository = holdings.repository AND mentions.target = holdings.digest
+        AND manifests.dead IS NULL)
+) ORDER BY name""")
 
 
 @dataclass
@@ -32,6 +44,11 @@ class Garbage:
     def is_empty(self) -> bool:
         """Whether there is none."""
         return not self.manifests and not self.blobs
+
+
+def suspects(connection: Connection) -> Sequence[str]:
+    """Return the repositories that may have garbage: a manifest without a tag, or a blob that no manifest names."""
+    return list(connection.scalars(_SUSPECTS))
 
 
 def find(connection: Connection, files: Files, number: int, rules: Rules, lease: float) -> Garbage:

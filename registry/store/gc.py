@@ -28,7 +28,7 @@ from registry.errors import SiteError
 from registry.store import durable
 from registry.store.changes import batches
 from registry.store.faults import ReadOnlyError
-from registry.store.garbage import Garbage, find, was_used_since
+from registry.store.garbage import Garbage, find, suspects, was_used_since
 from registry.store.runs import COLLECTION, record
 from registry.store.schema import holdings, manifests, repositories
 from registry.store.store import RESERVE, Store
@@ -93,8 +93,10 @@ def collect_alone(
         if not dry_run:
             uploads = store.uploads.sweep()
             store.files.sweep()
+        with store.database.reading() as connection:
+            names = suspects(connection)
         marked = []
-        for name in store.repositories():
+        for name in names:
             between()
             marked.append(mark(store, name, lease, dry_run=dry_run))
         purged = purge(store, grace, dry_run=dry_run)

@@ -1,26 +1,30 @@
 """Histories of one store, against a model that knows what must be there: pushes, mounts, looks that let a client skip
-its upload, tags, deletions, single steps of collection, time, and crashes, in any order.
+its upload, tags, deletions, single steps of collection, time, crashes, failed commits and lost indexes, in any order.
 
 Always: what a tag reaches is there and whole; what a client was told within its lease lets it push; nothing goes that
-may not; the counters are right. At the end: after enough time, the disk holds exactly what the tags reach.
+may not; the counters are right; the ledger says what the index says. At the end: after enough time, the disk holds
+exactly what the tags reach.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from registry.oci import strictjson
 from registry.oci.digest import Digest
 from registry.oci.manifest import OCI_INDEX, OCI_LAYER, OCI_MANIFEST
+from registry.progress import Silent
 from registry.store.faults import BlobMissingError
 from registry.store.gc import GRACE_SECONDS, LEASE_SECONDS, collect, mark
+from registry.store.rebuild import rebuild
 from registry.store.retention import retain
 from registry.store.store import Store
 from registry.store.sweep import forget_empty, purge, sweep, sweep_strays
@@ -251,6 +255,38 @@ class StoreMachine(RuleBasedStateMachine):
             pass
         self.used[digest] = self.now
 
+    @rule()
+    def lose_the_index(self) -> None:
+        """Make it anew: what waited for collection is back, and blobs that no manifest names are not."""
+        self.store.close()
+        for suffix in ("", "-wal", "-shm"):
+            (self.folder / f"index.sqlite{suffix}").unlink(missing_ok=True)
+        assert rebuild(self.folder, Silent()).lost == ()
+        shutil.rmtree(self.folder / "quarantine", ignore_errors=True)
+        self.store = Store.open(self.folder, lambda: self.now)
+        for name in REPOSITORIES:
+            self._see_revived(name)
+            for digest in [one for one in self.blobs[name] if self.store._index.size(one, name) is None]:
+                self.blobs[name].discard(digest)
+                self.told.pop((name, digest), None)
+
+    @rule(which=st.sampled_from(MANIFESTS), name=places, tag=st.sampled_from(["t", "k1"]))
+    def fail_to_commit(self, which: Pushed, name: str, tag: str) -> None:
+        """Push or untag what the disk then refuses."""
+
+        def refuse(_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        event.listen(self.store.database._engine, "commit", refuse)
+        try:
+            with suppress(OSError, BlobMissingError):
+                if self.tags.get((name, tag)):
+                    self.store.delete_tag(name, tag)
+                else:
+                    self.store.put_manifest(name, which[0], which[1], [tag])
+        finally:
+            event.remove(self.store.database._engine, "commit", refuse)
+
     # What always holds
 
     @invariant()
@@ -276,6 +312,16 @@ class StoreMachine(RuleBasedStateMachine):
             for number, used in connection.execute(text("SELECT id, used FROM repositories")).all():
                 seen = connection.execute(text(_USED), {"number": number}).scalar_one()
                 assert used == seen
+
+    @invariant()
+    def the_ledger_says_what_the_index_says_once_somebody_wrote(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        self.store.ledger.agree(self.store.database, self.folder / "quarantine")
+        told = self.store.ledger.read()
+        assert self.tags == {(name, tag): digest for name, one in told.items() for tag, digest in one.tags.items()}
+        for name in REPOSITORIES:
+            assert self.manifests[name] <= told[name].manifests.keys() if self.manifests[name] else True
 
     def teardown(self) -> None:
         if not hasattr(self, "store"):

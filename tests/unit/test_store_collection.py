@@ -192,6 +192,14 @@ def test_a_dead_manifest_comes_back_with_all_below_it_and_all_that_refers_to_it(
     assert all(store.has_blob("a", digest) for digest in child.blobs)
 
 
+def test_only_repositories_that_may_have_garbage_are_looked_into(store: Store) -> None:
+    push(store, image(b"tagged"), "1", repository="all/tagged")
+    push(store, image(b"untagged"), repository="un/tagged")
+    blobs(store, image(b"orphan"), "orp/han")
+    with store.database.reading() as connection:
+        assert garbage.suspects(connection) == ["orp/han", "un/tagged"]
+
+
 def test_a_blob_of_one_repository_dies_there_alone(store: Store, clock: Clock) -> None:
     sample = image(b"shared")
     push(store, sample, "1", repository="keeps")
