@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 SIZE = 640 * MIB
 
 SCRIPT = """
-import json, resource, sys
+import json, re, sys
 from concurrent.futures import ThreadPoolExecutor
 from registry.client.push import RemoteTarget
 from registry.client.ranges import ParallelBlob
@@ -40,7 +40,8 @@ def copy(name, chunked):
 
 with ThreadPoolExecutor(3) as pool:
     done = list(pool.map(copy, ["team/a", "team/b", "team/c"], [False, True, False]))
-print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10, "done": done}))
+peak = re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]  # getrusage's begins with the parent's
+print(json.dumps({"peak": int(peak) << 10, "done": done}))
 """
 
 SERVER = """
