@@ -16,14 +16,17 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections import deque
 from collections.abc import Coroutine, Iterable
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 BLOCK = 128 << 10
-BLOCKS_UNDER_WAY = 32
-"""At most so much is on one connection's way: what TCP calls a window."""
+WINDOW = 4 << 20
+"""At most so much is on one connection's way."""
 LATE = 0.05
 """Seconds by which this process may be late to take what waits already: the line it plays would not have been idle."""
+TICK = 0.001
+"""Seconds: what comes nearer together happens at once."""
 Result = TypeVar("Result")
 
 
@@ -47,127 +50,163 @@ class Line:
         self.connections = 0
         self.broken = 0
         """How many of `cuts` have happened."""
+        self.loop = asyncio.new_event_loop()
+        self.ends: set[_End] = set()
         self._cuts, self._downwards = sorted(cuts), downwards
-        self._open: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * BLOCK)  # what waits, waits at its sender
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2 * BLOCK)  # what waits, waits at its sender
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._server = self._run(asyncio.start_server(self._connected, sock=self._listener, limit=BLOCK))
+        self._server = self._run(self.loop.create_server(self._accepted, sock=self._listener))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._run(self._end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(5)
-        self._loop.close()
+        self.loop.close()
 
     def cut(self) -> int:
         """Break all connections that there are, and return how many."""
         return self._run(self._cut())
 
+    def counted(self, size: int, *, is_down: bool) -> tuple[int, bool]:
+        """Count bytes; return how many of them are carried, and whether the connection breaks behind them."""
+        seen = self.down if is_down else self.up
+        is_cut = bool(self._cuts) and is_down == self._downwards and seen + size >= self._cuts[0]
+        if is_cut:
+            size = max(0, self._cuts.pop(0) - seen)
+            self.broken += 1
+        if is_down:
+            self.down += size
+        else:
+            self.up += size
+        return size, is_cut
+
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
+    def _accepted(self) -> _End:
+        self.connections += 1
+        return _End(self, is_down=False)
 
     async def _cut(self) -> int:
-        for writers in self._open.values():
-            _break(writers)
-        return len(self._open)
+        clients = [one for one in self.ends if not one.is_down]
+        for one in clients:
+            one.abort()
+        return len(clients)
 
     async def _end(self) -> None:
         self._server.close()
-        await self._cut()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        while self.ends:
+            await self._cut()
+            await asyncio.sleep(0.001)
 
-    # One connection
 
-    async def _connected(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        writers = self._open[task] = [to_client]
-        self.connections += 1
-        opened = self._loop.time() + self.delay
-        try:
-            server, to_server = await asyncio.open_connection("127.0.0.1", self.target, limit=BLOCK)
-        except OSError:
-            pass
+class _End(asyncio.BufferedProtocol):
+    """One end of a connection: what comes in here goes out at the other, when it has come all the way."""
+
+    def __init__(self, line: Line, *, is_down: bool, client: _End | None = None) -> None:
+        self.line, self.is_down = line, is_down
+        self.other = client
+        self.transport: asyncio.Transport | None = None
+        self._loop = line.loop
+        self._buffer = bytearray()
+        self._under_way: deque[memoryview | None] = deque()
+        """Blocks; None stands for the end."""
+        self._size = 0
+        self._free = self._loop.time() + (0 if is_down else line.delay)
+        self._is_taken = True
+        """Whether the other end takes more."""
+        self._is_broken = False
+        self._is_over = False
+        """Whether everything from here was given."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.line.ends.add(self)
+        if self.other is None:
+            self.transport.pause_reading()
+            self._loop.create_task(self._connect()).add_done_callback(lambda task: task.exception() and self.abort())
         else:
-            writers.append(to_server)
-            for writer in writers:
-                writer.transport.set_write_buffer_limits(0)
-            await asyncio.gather(
-                self._one_way(client, to_server, writers, opened, is_down=False),
-                self._one_way(server, to_client, writers, opened, is_down=True),
-            )
-        finally:
-            _break(writers)
-            del self._open[task]
+            self.other.other = self
+            self._loop.call_at(self.other._free, self.other.flow)
 
-    async def _one_way(
-        self,
-        source: asyncio.StreamReader,
-        sink: asyncio.StreamWriter,
-        writers: list[asyncio.StreamWriter],
-        opened: float,
-        *,
-        is_down: bool,
-    ) -> None:
-        """Take blocks as fast as the rate allows; each is given when it has come all the way."""
-        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(BLOCKS_UNDER_WAY)
-        giving = asyncio.ensure_future(_give(under_way, sink, writers))
-        free, block = opened, b"-"
-        while block:
-            try:
-                block, is_cut = self._counted(await source.read(BLOCK), is_down=is_down)
-            except OSError:
-                block, is_cut = b"", True
-            free = max(free, self._loop.time() - LATE) + (len(block) / self.rate if self.rate else 0)
-            await under_way.put((max(free, self._loop.time()) + self.delay / 2, block))
-            if is_cut:
-                await under_way.join()
-                _break(writers)
-                giving.cancel()
-                return
-            await asyncio.sleep(free - self._loop.time())
-        await giving
+    async def _connect(self) -> None:
+        server = _End(self.line, is_down=True, client=self)
+        await self._loop.create_connection(lambda: server, "127.0.0.1", self.line.target)
 
-    def _counted(self, block: bytes, *, is_down: bool) -> tuple[bytes, bool]:
-        seen = self.down if is_down else self.up
-        is_cut = bool(self._cuts) and is_down == self._downwards and seen + len(block) >= self._cuts[0]
+    def get_buffer(self, _: int) -> bytearray:
+        self._buffer = bytearray(BLOCK)
+        return self._buffer
+
+    def buffer_updated(self, count: int) -> None:
+        if self._is_broken:
+            return
+        count, is_cut = self.line.counted(count, is_down=self.is_down)
+        self._take(memoryview(self._buffer)[:count])
         if is_cut:
-            block = block[: max(0, self._cuts.pop(0) - seen)]
-            self.broken += 1
-        if is_down:
-            self.down += len(block)
-        else:
-            self.up += len(block)
-        return block, is_cut
+            self._is_broken = True
+            self._take(None)
 
+    def eof_received(self) -> bool:
+        self._take(None)
+        return True
 
-async def _give(
-    under_way: asyncio.Queue[tuple[float, bytes]], sink: asyncio.StreamWriter, writers: list[asyncio.StreamWriter]
-) -> None:
-    """Give blocks when they are due; where nobody takes them any more, break the connection."""
-    block = b"-"
-    while block:
-        due, block = await under_way.get()
-        await asyncio.sleep(due - asyncio.get_running_loop().time())
-        try:
-            if block:
-                sink.write(block)
-                await sink.drain()
+    def connection_lost(self, error: Exception | None) -> None:
+        self.line.ends.discard(self)
+        self._is_broken |= error is not None
+        self._take(None)
+
+    def pause_writing(self) -> None:
+        self._tell(is_taken=False)
+
+    def resume_writing(self) -> None:
+        self._tell(is_taken=True)
+
+    def abort(self) -> None:
+        """Break the connection, at both ends."""
+        for end in (self, self.other):
+            if end and end.transport:
+                end.transport.abort()
+
+    def flow(self) -> None:
+        """Read if the line is free and there is room on it."""
+        if self.transport and not self.transport.is_closing():
+            if self._is_taken and self._size < WINDOW and self._free <= self._loop.time() + TICK:
+                self.transport.resume_reading()
             else:
+                self.transport.pause_reading()
+
+    def _tell(self, *, is_taken: bool) -> None:
+        if self.other:
+            self.other._is_taken = is_taken
+            self.other.flow()
+
+    def _take(self, block: memoryview | None) -> None:
+        size, now = len(block) if block else 0, self._loop.time()
+        self._under_way.append(block)
+        self._size += size
+        self._free = max(self._free, now - LATE) + (size / self.line.rate if self.line.rate else 0)
+        self.flow()
+        self._loop.call_at(self._free, self.flow)
+        self._loop.call_at(max(self._free, now) + self.line.delay / 2, self._give)
+
+    def _give(self) -> None:
+        block = self._under_way.popleft()
+        sink = self.other.transport if self.other else None
+        if block is not None:
+            self._size -= len(block)
+            if sink and not sink.is_closing():
+                sink.write(block)
+            self.flow()
+        elif self._is_broken or (self.other and self.other._is_over):
+            self.abort()
+        else:
+            self._is_over = True
+            if sink and not sink.is_closing():
                 sink.write_eof()
-        except OSError:
-            _break(writers)
-        under_way.task_done()
-
-
-def _break(writers: list[asyncio.StreamWriter]) -> None:
-    for writer in writers:
-        writer.transport.abort()
