@@ -6,7 +6,11 @@ import os
 import shutil
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+# How long an example takes is the machine's matter: it may be busy.
+settings.register_profile("dryport", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("dryport")
 REQUIRED = os.environ.get("CI") == "true"
 
 

@@ -87,12 +87,17 @@ class _Parent:
 
     def fork(self, number: int) -> Worker | None:
         """Begin a worker; return it in its own process, None in this one."""
-        process = os.fork()
-        if process:
-            self._numbers[process] = number
-            return None
-        for signal_number, handler in self._before.items():
-            signal.signal(signal_number, handler)
+        # Whoever is told to end between the fork and its own handlers would take it for the parent's affair, and stay.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, self._before)
+        try:
+            process = os.fork()
+            if process:
+                self._numbers[process] = number
+                return None
+            for signal_number, handler in self._before.items():
+                signal.signal(signal_number, handler)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(self._own_life)
         os.close(self._ready)
         threading.Thread(target=_end_with, args=(self._life,), name="parent", daemon=True).start()

@@ -237,3 +237,29 @@ def test_a_users_requests_are_counted_over_all_workers(tmp_path: Path) -> None:
         server.process.kill()
         server.process.wait()
     assert (seen.count(200), seen.count(429)) == (200, 12 * MANY - 200)
+
+
+SLOW_FORK = """
+import os, time
+real = os.fork
+def fork():
+    process = real()
+    if process == 0:
+        print("forked", flush=True)
+        time.sleep(0.5)  # told to end before its own handlers stand
+    return process
+os.fork = fork
+from registry.server.workers import share
+share(2, lambda worker: time.sleep(600))
+"""
+
+
+def test_a_worker_that_is_told_to_end_as_soon_as_it_is_forked_ends() -> None:
+    with subprocess.Popen([sys.executable, "-c", SLOW_FORK], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "forked\n"
+            process.terminate()
+            process.wait(30)
+        finally:
+            process.kill()
