@@ -12,7 +12,7 @@ from tests.crash.powercut import needless, unbroken
 from tests.crash.tape import recorded
 from tests.store_samples import ONE, damage, push
 
-BYTES = ("files.storing: os.fdatasync", "durable.publish: os.fsync")
+BYTES = ("files.publishing: os.fdatasync", "durable.publish: os.fsync")
 """Content is synced before its lock is taken, and again, for almost nothing, before its name is."""
 
 

@@ -18,7 +18,7 @@ from tests.store_samples import ONE, TWO, push
 
 MAKING_A_FOLDER = ("durable.make_folder", "files.__init__", "store.__init__")
 """Who made a folder syncs the one above it; so does who finds one that another process may have just made."""
-BYTES = ("files.storing: os.fdatasync", "writer.commit: os.fdatasync", "durable.publish: os.fsync")
+BYTES = ("files.publishing: os.fdatasync", "durable.publish: os.fsync")
 """Content is synced before its lock is taken, and again, for almost nothing, before its name is."""
 CONFIG, LAYER, MANIFEST = (Digest.of(data) for data in (ONE.config, ONE.layer, ONE.manifest))
 
