@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-import resource
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +22,7 @@ from registry.server.pages import login as forms
 from registry.server.serve import Running
 from registry.server.settings import Settings
 from registry.store.store import Store
+from tests.authority import Authority
 from tests.contracts.conftest import Wire, write_users
 
 ALIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -32,7 +33,7 @@ LARGE = 32 << 20
 def wire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     """A server whose patience is short."""
     monkeypatch.setattr(patience, "HEAD_SECONDS", 1.0)
-    monkeypatch.setattr(patience, "SILENCE_SECONDS", 2.0)
+    monkeypatch.setattr(patience, "SILENCE_SECONDS", 3.0)
     monkeypatch.setattr(patience, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(serve, "IDLE_SECONDS", 2)
     settings = Settings(users=write_users(tmp_path / "users"), access=tmp_path / "access")
@@ -40,16 +41,33 @@ def wire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
         yield Wire(running.url)
 
 
+@pytest.fixture
+def secure(wire: Wire, tmp_path: Path) -> Iterator[Wire]:
+    """The same over TLS."""
+    assert wire
+    authority = Authority(tmp_path)
+    server = authority.issue()
+    settings = Settings(users=tmp_path / "users", certificate=server.certificate, key=server.key)
+    pool = urllib3.PoolManager(retries=False, timeout=30, ca_certs=str(authority.ca))
+    with Store.open(tmp_path / "store") as store, Running(settings, store) as running:
+        yield Wire(running.url, "admin", pool)
+
+
 @contextlib.contextmanager
 def line(wire: Wire, seconds: float = 20) -> Iterator[socket.socket]:
     with socket.create_connection(("127.0.0.1", int(wire.url.rpartition(":")[2])), timeout=seconds) as connection:
-        yield connection
+        if wire.url.startswith("http:"):
+            yield connection
+            return
+        context = ssl.create_default_context(cafile=wire.pool.connection_pool_kw["ca_certs"])
+        with context.wrap_socket(connection, server_hostname="127.0.0.1") as secured:
+            yield secured
 
 
 def rest(connection: socket.socket) -> bytes:
     """Return all that comes until the server ends the connection."""
     data = b""
-    with contextlib.suppress(ConnectionResetError):
+    with contextlib.suppress(ConnectionResetError, ssl.SSLEOFError):
         while block := connection.recv(1 << 16):
             data += block
     return data
@@ -133,7 +151,7 @@ def test_who_takes_nothing_of_an_answer_is_gone(wire: Wire) -> None:
     size = push_large_index(wire, 4 << 20)
     with line(wire) as connection:
         connection.sendall(ask_index() * 8)
-        time.sleep(5)
+        time.sleep(6)
         assert len(rest(connection)) < 8 * size
 
 
@@ -142,7 +160,7 @@ def test_who_takes_an_answer_slowly_gets_it(wire: Wire) -> None:
     with line(wire) as connection:
         connection.sendall(ask_index(b"Connection: close\r\n"))
         seen, start = 0, time.monotonic()
-        while time.monotonic() - start < 4:
+        while time.monotonic() - start < 5:
             time.sleep(0.05)
             seen += len(connection.recv(1 << 16))
         assert seen + len(rest(connection)) > size
@@ -158,6 +176,61 @@ def push_large_index(wire: Wire, size: int) -> int:
 
 def ask_index(more: bytes = b"") -> bytes:
     return b"GET /v2/a/manifests/1 HTTP/1.1\r\nHost: x\r\n" + login() + more + b"\r\n"
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /livez HTTP/1.1\r\nX: "])
+def test_over_tls_too_nobody_is_waited_for(secure: Wire, begun: bytes) -> None:
+    with line(secure) as connection:
+        start = time.monotonic()
+        connection.sendall(begun)
+        assert rest(connection) == b""
+        assert time.monotonic() - start < 5
+
+
+def test_over_tls_too_who_takes_nothing_is_gone(secure: Wire) -> None:
+    size = push_large_index(secure, 4 << 20)
+    with line(secure) as connection:
+        connection.sendall(ask_index() * 8)
+        time.sleep(6)
+        assert len(rest(connection)) < 8 * size
+
+
+def test_over_tls_too_who_takes_an_answer_slowly_gets_it(secure: Wire) -> None:
+    size = push_large_index(secure, 7 << 20)
+    with line(secure) as connection:
+        connection.sendall(ask_index(b"Connection: close\r\n"))
+        seen, start = 0, time.monotonic()
+        while time.monotonic() - start < 5:
+            time.sleep(0.04)
+            seen += sum(len(connection.recv(1 << 16)) for _ in range(4))  # a record at a time
+        assert seen + len(rest(connection)) > size
+
+
+def test_over_tls_too_a_header_without_end_is_cut_before_it_is_kept(secure: Wire) -> None:
+    before = resident()
+    with line(secure) as connection, contextlib.suppress(OSError):  # the server may say goodbye first
+        connection.sendall(b"GET /livez HTTP/1.1\r\nX: ")
+        for _ in range(512):
+            connection.sendall(b"a" * (1 << 17))
+    assert resident() - before < 32 << 20
+    assert secure.ask("GET", "/livez").status == 200
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x40\x00\x01", bytes(4096)]
+)
+def test_what_becomes_no_tls_holds_up_nobody(secure: Wire, sent: bytes) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            address = ("127.0.0.1", int(secure.url.rpartition(":")[2]))
+            stack.enter_context(socket.create_connection(address)).sendall(sent)
+        start = time.monotonic()
+        assert secure.ask("GET", "/v2/").status == 200
+        assert time.monotonic() - start < 5
 
 
 # Memory
@@ -176,13 +249,13 @@ def ask_index(more: bytes = b"") -> bytes:
 )
 def test_what_has_no_end_is_cut_before_it_is_kept(wire: Wire, endless: bytes) -> None:
     block = b"a: b\r\n" * (1 << 14) if endless.endswith(b"%") else b"a" * (1 << 17)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident()
     with line(wire) as connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
         connection.sendall(endless.removesuffix(b"%"))
         for _ in range(512):
             connection.sendall(block)
         pytest.fail("64 MiB of what is no body were taken")
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 << 10  # KiB
+    assert resident() - before < 32 << 20
     assert wire.ask("GET", "/livez").status == 200
 
 
