@@ -110,14 +110,22 @@ class Journal:
             if is_empty:
                 for end in ("", "-wal", "-shm"):
                     self._path.with_name(self._path.name + end).unlink(missing_ok=True)
+                _guard_file(self._path).unlink(missing_ok=True)
             os.close(self._guard)
             self._guard = -1
 
 
+def _guard_file(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
 def _exclusive(path: Path) -> int:
-    handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(_guard_file(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.fstat(handle).st_nlink:  # whoever had it has ended, and taken it away
+            os.close(handle)
+            return _exclusive(path)
     except BlockingIOError as error:
         os.close(handle)
         raise SiteError(

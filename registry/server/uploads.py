@@ -6,6 +6,7 @@ does not exist. Bytes go to disk in batches in a thread while the next batch arr
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -20,6 +21,8 @@ from registry.store.faults import DigestMismatchError, PolicyError, UploadBusyEr
 from registry.store.uploads import Session
 from registry.store.writer import Writer
 
+SETTLE_PAUSE, SETTLE_LOOKS = 0.05, 200
+"""How long a status waits for a request that still writes: ten seconds, far less than clients wait for an answer."""
 _CONTENT_RANGE = re.compile(r"(?:bytes[ =])?([0-9]{1,19})-([0-9]{1,19})(?:/(?:\*|[0-9]{1,19}))?")
 
 
@@ -74,7 +77,12 @@ async def close(call: Call) -> Answer:
 
 
 async def status(call: Call) -> Answer:
-    """OCI dist-spec: end-13."""
+    """OCI dist-spec: end-13; what a client that died has still on its way belongs to the answer."""
+    session = await _session(call)
+    for _ in range(SETTLE_LOOKS):
+        if not await call.registry.threads.keep(call.store.uploads.is_written, session.id):
+            break
+        await asyncio.sleep(SETTLE_PAUSE)
     session = await _session(call)
     return _progress(call, session.id, session.size, 204)
 

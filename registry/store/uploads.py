@@ -190,6 +190,20 @@ class Uploads:
             raise UploadUnknownError
         os.ftruncate(handle, session.size)
 
+    def is_written(self, identity: str) -> bool:
+        """Say whether somebody writes the session now."""
+        try:
+            handle = os.open(self.path(identity), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
     def cancel(self, repository: str, subject: str, identity: str) -> None:
         """End the session and free its space. Raises UploadUnknownError, UploadBusyError."""
         self.write(repository, subject, identity).discard()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 import time
 from urllib.parse import urlsplit
 
@@ -196,6 +197,23 @@ def test_end_13_after_a_client_died_the_upload_goes_on_where_it_was(wire: Wire, 
     assert wire.ask("PATCH", location, DATA[offset:], Content_Range=f"{offset}-{len(DATA) - 1}").status == 202
     assert close(wire, location, DATA).status == 201
     assert is_pulled(wire, name, DATA)
+
+
+def test_end_13_the_status_waits_for_what_a_dead_client_has_still_on_its_way(wire: Wire, name: str) -> None:
+    location = begin(wire, name)
+    parts = urlsplit(wire.url)
+    login = urllib3.make_headers(basic_auth=f"{wire.user}:pw-{wire.user}")["authorization"]
+    with socket.create_connection((parts.hostname, parts.port)) as line:
+        head = f"PUT {location}?digest={Digest.of(DATA)} HTTP/1.1\r\nHost: x\r\nAuthorization: {login}\r\n"
+        line.sendall(f"{head}Content-Length: {len(DATA)}\r\n\r\n".encode() + DATA[:1000])
+        time.sleep(0.2)
+        ending = threading.Timer(0.5, lambda: (line.sendall(DATA[1000:1234]), line.close()))
+        ending.start()
+        answer = wire.ask("GET", location)
+        ending.join()
+    assert answer.headers["X-Upload-Offset"] == "1234"
+    assert wire.ask("PATCH", location, DATA[1234:], Content_Range=f"1234-{len(DATA) - 1}").status == 202
+    assert close(wire, location, DATA).status == 201
 
 
 def eventually(wire: Wire, location: str) -> int:
