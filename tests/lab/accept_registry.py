@@ -12,10 +12,9 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
+from tests.lab.suites import Suite, run_suite
 from tests.lab.table import Table
 
 ROOT = Path(__file__).parents[2]
@@ -32,15 +31,6 @@ GOALS = {
 """How many times better than a peer, per CPU-second of the server."""
 
 
-@dataclass(frozen=True, slots=True)
-class Suite:
-    """One promise that a suite holds."""
-
-    promise: str
-    goal: str
-    files: tuple[str, ...]
-
-
 SUITES = (
     Suite("checklist of the specification", "one named test each, green", ("tests/contracts",)),
     Suite("clients push, pull, list, delete", "green", ("tests/interop", "-k", "registry")),
@@ -50,23 +40,6 @@ SUITES = (
     Suite("crash states, kills, full disks", "0 violations", ("tests/crash",)),
     Suite("pages and administration", "green in Chromium", ("tests/people",)),
 )
-
-
-def run_suite(suite: Suite, table: Table) -> None:
-    """Run a suite and add its row."""
-    if not (ROOT / suite.files[0]).is_dir():
-        table.add(suite.promise, suite.goal, f"{suite.files[0]} is not there", met=False)
-        return
-    began = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-q", *suite.files]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(done.stdout[-6000:])
-    last = next(
-        (line for line in reversed(done.stdout.splitlines()) if "passed" in line or "failed" in line), "no test ran"
-    )
-    seen = f"{re.sub(r' in .*', '', last).strip('= ')} in {time.monotonic() - began:.0f} s"
-    table.add(suite.promise, suite.goal, seen, met=done.returncode == 0)
 
 
 def long_runs(table: Table) -> None:
