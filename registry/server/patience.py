@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+from array import array
 from asyncio import TimerHandle
 from typing import Any
 
@@ -27,18 +28,35 @@ SILENCE_SECONDS = 120.0
 LOOK_SECONDS = 5.0
 
 
+class BoundedParser(httptools.HttpRequestParser):
+    """Takes bodies of any size, and so much of all else, whoever feeds it: the event loop or a lane's thread."""
+
+    def __init__(self, protocol: object) -> None:
+        super().__init__(protocol)
+        self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        self.loose = 0
+        """Bytes that came since the last end of a head or piece of a body."""
+
+    def feed_data(self, data: bytes | bytearray | memoryview[int] | array[int]) -> None:
+        """Read what came. Raises httptools.HttpParserError."""
+        self.loose += len(data)
+        super().feed_data(data)
+        if self.loose > HEAD_BYTES:
+            raise httptools.HttpParserError("what is no body is too large")
+
+
 class PatientConnection(Connection):
     """One client's connection, for as long as it behaves."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - whatever uvicorn gives its protocols
         super().__init__(*arguments, **named)
+        self._bounded = self.parser = BoundedParser(self)  # a lane may go on with it after the connection is lost
         self._until = math.inf
         """When it ends unless a head is whole before; in the loop's time, as below."""
         self._taken_until = math.inf
         """When it ends unless the client takes something of what waits for it."""
         self._waiting = 0
-        self._loose = 0
-        """Bytes that came since the last end of a head or piece of a body."""
+        self._is_in_head = False
         self._look: TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -53,27 +71,31 @@ class PatientConnection(Connection):
             self._look.cancel()
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
-        """Take what came."""
-        self._loose += len(data)
-        super().data_received(data)
-        if self._loose > HEAD_BYTES and not self.transport.is_closing():
-            if self._is_free():
-                self.send_400_response("The head of the request is too large.")
-            else:
-                self.transport.abort()
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request; in the middle of an answer there is nothing to say."""
+        if self._is_free() or not self.cycle.response_started:
+            super().send_400_response(msg)
+        else:
+            self.transport.abort()
 
     def on_message_begin(self) -> None:
         """Begin a head: from now on it has its own time, but no more than the connection had."""
         super().on_message_begin()
+        self._is_in_head = True
         if self._is_free():
             self._until = min(self._until, self.loop.time() + HEAD_SECONDS)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a line of a head; trailers say nothing to anybody here, and are not kept."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """End a head."""
-        if self._loose > HEAD_BYTES and sum(map(len, itertools.chain([self.url], *self.headers))) > HEAD_BYTES:
+        self._is_in_head = False
+        if self._bounded.loose > HEAD_BYTES and sum(map(len, itertools.chain([self.url], *self.headers))) > HEAD_BYTES:
             raise httptools.HttpParserError("the head is too large")
-        self._loose = 0
+        self._bounded.loose = 0
         super().on_headers_complete()
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False
@@ -81,7 +103,7 @@ class PatientConnection(Connection):
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body; may be called in a lane's thread."""
-        self._loose = 0
+        self._bounded.loose = 0
         super().on_body(body)
 
     def on_response_complete(self) -> None:

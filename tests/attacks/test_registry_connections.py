@@ -259,6 +259,36 @@ def test_what_has_no_end_is_cut_before_it_is_kept(wire: Wire, endless: bytes) ->
     assert wire.ask("GET", "/livez").status == 200
 
 
+@pytest.mark.parametrize("endless", [b"0\r\nX: ", b"0\r\n%", b"5;"], ids=["trailer", "trailers", "chunk extension"])
+def test_who_may_push_sends_nothing_without_end_but_a_body(wire: Wire, endless: bytes) -> None:
+    location = wire.ask("POST", "/v2/a/blobs/uploads/").headers["Location"]
+    block = b"a: b\r\n" * (1 << 14) if endless.endswith(b"%") else b"a" * (1 << 17)
+    before = resident()
+    with line(wire) as connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        head = f"PATCH {location} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n".encode() + login()
+        connection.sendall(head + b"\r\n5\r\nhello\r\n")
+        time.sleep(0.2)  # by now a thread has the body
+        connection.sendall(endless.removesuffix(b"%"))
+        for _ in range(512):
+            connection.sendall(block)
+        pytest.fail("64 MiB of what is no body were taken")
+    assert resident() - before < 32 << 20
+    deadline = time.monotonic() + 10
+    while wire.ask("GET", location).headers["X-Upload-Offset"] != "5":  # what came before is kept
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_trailers_are_taken_and_mean_nothing(wire: Wire) -> None:
+    location = wire.ask("POST", "/v2/a/blobs/uploads/").headers["Location"]
+    head = f"PUT {location}?digest={Digest.of(b'hello')} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n".encode()
+    with line(wire) as connection:
+        connection.sendall(head + login() + b"Trailer: X\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\nContent-Range: 5-9\r\n\r\n")
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 201 ")
+        connection.sendall(ALIVE)
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize(("size", "status"), [(100 << 10, 200), (140 << 10, 400)])
 def test_a_head_may_be_as_large_as_clients_need(wire: Wire, size: int, status: int) -> None:
     with line(wire) as connection:
