@@ -2,8 +2,9 @@
 
 The ladder (OCI dist-spec end-4 to end-6, end-13, end-14), each rung for a behaviour that exists:
 * a blob goes in one PUT; where a registry refuses that (Artifactory: 404) or the line is known to break, in chunks;
-* after an interruption the registry is asked how much it has, and the upload goes on at the smaller of that and what
-  was sent. A registry that tells nothing usable, or has forgotten, gets the blob from its beginning;
+* after an interruption the registry is asked how much it has, until that is the same twice: what broke off may still be
+  coming in. The upload goes on at the smaller of that and what was sent. A registry that tells nothing usable, or has
+  forgotten, gets the blob from its beginning;
 * `0-0` stands for one byte and for none: then, too, it begins again, which costs one byte;
 * after a chunk was taken, what we sent counts, not what the answer says: ECR's is a chunk behind.
 
@@ -13,6 +14,7 @@ Attempts are counted while nothing moves. The digest is checked here as bytes pa
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -30,6 +32,9 @@ DONE = frozenset({200, 201, 204})
 TAKEN = frozenset({200, 201, 202, 204})
 LOST = frozenset({404, 410})
 UNSUPPORTED = frozenset({404, 405, 411, 413, 415, 501})
+OFFSET = "X-Upload-Offset"
+"""By which dryport's registry tells what is durable, when no request writes to the upload any more."""
+SETTLE_LOOKS = 30
 _RANGE = re.compile(r"(?:bytes[ =])?0-(\d{1,19})")
 
 
@@ -231,8 +236,7 @@ class Upload:
         if self.location is None:
             self.is_unsure = False
             return
-        reply = self._ask("GET", self.location, {*TAKEN, *UNSUPPORTED, 400, 403, 410, 416})
-        reported = _reported(reply) if reply.status in TAKEN else None
+        reply, reported = self._settled(self.location)
         if self.is_whole and self.sent >= LEAST_CHUNK:
             self.habits.keeps_broken = bool(reported)
         if not reported or self.habits.chunked is False:
@@ -243,6 +247,18 @@ class Upload:
             self._moved(reply)
         self.offset = min(reported, self.sent, self.descriptor.size)
         self.is_whole, self.is_unsure, self.is_resumed = False, False, True
+
+    def _settled(self, location: str) -> tuple[Reply, int | None]:
+        """Return the status, and how much the registry has, once nothing comes in any more of what broke off."""
+        before = None
+        for _ in range(SETTLE_LOOKS):
+            reply = self._ask("GET", location, {*TAKEN, *UNSUPPORTED, 400, 403, 410, 416})
+            told = reply.headers.get("Range") if reply.status in TAKEN else None
+            if told == before or OFFSET in reply.headers:  # who gives the offset has waited
+                break
+            before = told
+            time.sleep(self.transport.limits.settle_pause)
+        return reply, _reported(reply) if reply.status in TAKEN else None
 
     def _step_over(self) -> None:
         """After a 416: ask once more (what broke off may still be coming in), then believe ourselves, then begin."""
@@ -341,7 +357,7 @@ class Upload:
 
 def _reported(reply: Reply) -> int | None:
     """Return how many bytes the registry says it has; None where that cannot be known."""
-    exact = reply.headers.get("X-Upload-Offset", "")
+    exact = reply.headers.get(OFFSET, "")
     if exact.isascii() and exact.isdecimal():
         return int(exact[:19])
     found = _RANGE.fullmatch(reply.headers.get("Range", "").strip())

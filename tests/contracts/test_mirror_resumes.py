@@ -31,9 +31,13 @@ def test_what_is_in_the_layout_of_a_blob_is_not_carried_again(tmp_path: Path) ->
     with Store.open(tmp_path / "store") as store:
         image(store, NAME, "app", [layer], ["1.0"])
         settings = Settings(anonymous_pull=True)
-        with Running(settings, store) as server, Line(server.port) as line, filled(begun.parents[2]) as layout:
-            with RemoteRegistry.over(Transport(line.url, NOBODY)) as remote:
-                report = copy(remote, layout, Silent())
+        with (
+            Running(settings, store) as server,
+            Line(server.port) as line,
+            filled(begun.parents[2]) as layout,
+            RemoteRegistry.over(Transport(line.url, NOBODY)) as remote,
+        ):
+            report = copy(remote, layout, Silent())
         assert line.down < 5 * MIB
         assert report.bytes_copied < 5 * MIB
         assert seen(Layout(tmp_path / "layout"), {NAME: NAME}) == seen(store, {NAME: NAME})
