@@ -65,14 +65,13 @@ class RemoteBlob:
         if answer.status == MISSING:
             answer.close()
             return None
-        length = answer.headers.get("Content-Length", "")
-        # A body of unknown length may have no end: OCI registries announce it (distribution-spec end-2, MUST).
-        if not re.fullmatch(r"\d{1,19}", length) or answer.headers.get("Transfer-Encoding") or answer.status != 200:  # noqa: PLR2004
+        length = _length(answer)
+        if length is None:
             answer.close()
             raise RemoteError(
                 "registry-answer", "a blob without announced length", where=transport.origin + path, hint=WHO_ANSWERS
             )
-        return cls(transport, path, scope, int(length), _strong(answer), answer=answer)
+        return cls(transport, path, scope, length, _strong(answer), answer=answer)
 
     def read(self, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset`, fewer only at the end. Raises RemoteError when it cannot go on."""
@@ -124,9 +123,19 @@ class RemoteBlob:
             )
         self.answer, self.position = answer, offset
         self.etag = self.etag or _strong(answer)
-        if answer.status == 200 and answer.headers.get("Content-Length") == str(self.size):  # noqa: PLR2004
+        length = _length(answer)
+        if length == self.size:
             self._begin_again(offset)
             return
+        if length is not None:
+            self.close()
+            raise RemoteError(
+                "size-differs",
+                "the source has another size than the manifest says",
+                where=self.transport.origin + self.path,
+                expected=str(self.size),
+                seen=str(length),
+            )
         found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
         if not found or [int(number) for number in found.groups()] != [offset, self._end - 1, self.size]:
             self.close()
@@ -269,6 +278,17 @@ def blob_of_size(
     if size < PARALLEL_BYTES or not transport.ahead.acquire(blocking=False):
         return piece(0, None)
     return ParallelBlob(piece, size, transport.ahead.release)
+
+
+def _length(answer: Answer) -> int | None:
+    """Return the size of the blob that the answer's body is; None for a part of it, and without an announced length.
+
+    A body of unknown length may have no end: OCI registries announce it (distribution-spec end-2, MUST).
+    """
+    length = answer.headers.get("Content-Length", "")
+    if answer.status != 200 or answer.headers.get("Transfer-Encoding") or not re.fullmatch(r"\d{1,19}", length):  # noqa: PLR2004
+        return None
+    return int(length)
 
 
 def _strong(answer: Answer) -> str | None:

@@ -2,8 +2,9 @@
 
 The ladder (OCI dist-spec end-4 to end-6, end-13, end-14), each rung for a behaviour that exists:
 * a blob goes in one PUT; where a registry refuses that (Artifactory: 404) or the line is known to break, in chunks;
-* after an interruption the registry is asked how much it has, and the upload goes on at the smaller of that and what
-  was sent. A registry that tells nothing usable, or has forgotten, gets the blob from its beginning;
+* after an interruption the registry is asked how much it has, until that is the same twice: what broke off may still be
+  coming in. The upload goes on at the smaller of that and what was sent. A registry that tells nothing usable, or has
+  forgotten, gets the blob from its beginning;
 * `0-0` stands for one byte and for none: then, too, it begins again, which costs one byte;
 * after a chunk was taken, what we sent counts, not what the answer says: ECR's is a chunk behind.
 
@@ -37,6 +38,8 @@ DONE = frozenset({200, 201, 204})
 TAKEN = frozenset({200, 201, 202, 204})
 LOST = frozenset({404, 410})
 UNSUPPORTED = frozenset({404, 405, 411, 413, 415, 501})
+OFFSET = "X-Upload-Offset"
+"""By which dryport's registry tells what is durable, when no request writes to the upload any more."""
 _RANGE = re.compile(r"(?:bytes[ =])?0-(\d{1,19})")
 
 
@@ -223,8 +226,9 @@ class Upload:
         for _ in range(SETTLING_TURNS):
             reply = self._ask("GET", location, {*TAKEN, *UNSUPPORTED, 400, 403, 410, 416})
             reported = reported_offset(reply) if reply.status in TAKEN else None
-            if reported == before or reply.status not in TAKEN or (reported or 0) >= self.sent:
-                break
+            is_all = (reported or 0) >= self.sent
+            if reported == before or is_all or reply.status not in TAKEN or OFFSET in reply.headers:
+                break  # who gives the offset has waited
             before = reported
             time.sleep(min(BUSY_SECONDS, self.transport.limits.longest_pause))
         return reply, reported
@@ -337,7 +341,7 @@ class Upload:
 
 def reported_offset(reply: Reply) -> int | None:
     """Return how many bytes the registry says it has; None where that cannot be known."""
-    exact = reply.headers.get("X-Upload-Offset", "")
+    exact = reply.headers.get(OFFSET, "")
     if exact.isascii() and exact.isdecimal():
         return int(exact[:19])
     found = _RANGE.fullmatch(reply.headers.get("Range", "").strip())

@@ -22,7 +22,7 @@ from functools import partial
 from typing import TypeVar
 
 from registry.client.remote import RemoteRegistry
-from registry.content import ContentSource
+from registry.content import Content, ContentSource
 from registry.errors import DryportError, MediaError, RemoteError, SiteError
 from registry.mirror.graph import Fault, Graph, Node, Walk
 from registry.mirror.journal import Journal
@@ -307,7 +307,7 @@ class _Copy:
     def _put(self, blob: Blob, name: str, meter: Meter) -> Moved | None:
         """Put a blob into one repository; None stands for what its maker alone may give away, and the source lacks."""
         descriptor, where = blob.descriptor, f"{blob.source}@{blob.descriptor.digest}"
-        content = self.source.blob(blob.source, descriptor.digest)
+        content = self._opened(blob)
         if content is None:
             if descriptor.is_foreign:
                 return None
@@ -326,6 +326,13 @@ class _Copy:
                 return self.target.put(name, descriptor, content, passage)
         finally:
             content.close()
+
+    def _opened(self, blob: Blob) -> Content | None:
+        """Open a blob at the source; a registry is not asked before it is known from which byte on."""
+        descriptor = blob.descriptor
+        if isinstance(self.source, RemoteRegistry) and not descriptor.is_foreign:
+            return self.source.blob_of(blob.source, descriptor)
+        return self.source.blob(blob.source, descriptor.digest)
 
     def _remember(self, error: DryportError, descriptor: Descriptor) -> None:
         self.faults.append(error)

@@ -235,6 +235,35 @@ def test_a_status_that_lags_behind_is_asked_once_more_and_then_stepped_over(serv
     assert sent.sessions == 1
 
 
+def test_what_broke_off_and_still_comes_in_is_waited_for(serve: Serve) -> None:
+    class Draining(MemoryRegistry):
+        """Gets from buffers on the way what a client sent that is gone, for a second and more."""
+
+        cuts = 1
+
+        def put_uploads(self, request: Request, name: str, identity: str, query: dict[str, str]) -> None:
+            if not self.cuts:
+                super().put_uploads(request, name, identity, query)
+                return
+            self.cuts -= 1
+            data = request.body(4 * MIB)
+            self.received += len(data)
+            self.uploads[identity] += data[:MIB]
+            threading.Thread(target=self.drain, args=(self.uploads[identity], data[MIB:])).start()
+            request.hang_up()
+
+        def drain(self, upload: bytearray, rest: bytes) -> None:
+            for start in range(0, len(rest), MIB // 4):
+                time.sleep(0.1)
+                upload += rest[start : start + MIB // 4]
+
+    registry = Draining()
+    sent = serve(registry).put_blob(NAME, LAYER, InMemory(BLOB))
+    assert registry.blobs[KEY] == BLOB
+    assert sent.sessions == 1
+    assert registry.received == len(BLOB)
+
+
 @pytest.mark.parametrize("reported", ["0-99999999", "7-12", "", "0-x", "0-18446744073709551616"])
 def test_a_status_that_cannot_be_is_never_believed(serve: Serve, reported: str) -> None:
     class Liar(Cutting):

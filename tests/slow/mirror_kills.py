@@ -23,7 +23,6 @@ from typing import Any
 from registry.client.access import Access, fixed_login
 from registry.client.remote import RemoteRegistry
 from registry.client.transport import Transport
-from registry.client.uploads import CHUNK
 from registry.mirror.copy import copy
 from registry.mirror.layout import Layout, filled
 from registry.progress import Silent
@@ -36,10 +35,8 @@ from tests.mirror_samples import fill, image, noise, seen
 MIB = 1 << 20
 RATE = 6 * MIB
 STREAMS = 4
-IN_FLIGHT = 2 * MIB
-"""What is lost with a process: a block, and what the line and buffers hold."""
-RESENT = {"dryport": IN_FLIGHT, "layout": IN_FLIGHT, "distribution": CHUNK + IN_FLIGHT}
-"""What one stream may have to carry again after a kill: a chunk; where all that arrived is durable, next to none."""
+RESENT = 2 * MIB
+"""What one stream may have to carry again after a kill: a block, and what buffers held. (The promise is a chunk.)"""
 WORDS = 0.02
 """Heads of requests, manifests and questions, per byte of blobs."""
 LONGEST = 300
@@ -155,7 +152,7 @@ def series(yard: Yard, name: str, chance: random.Random, most: int, tally: Tally
             f"{name}: ended with {process.returncode}: {said[0].decode()} {said[1].decode()[-2000:]}"
         )
         return
-    allowed = yard.size * (1 + WORDS) + kills * STREAMS * RESENT[yard.kind]
+    allowed = yard.size * (1 + WORDS) + kills * STREAMS * RESENT
     if carried > allowed:
         tally.violations.append(f"{name}: {carried} bytes carried after {kills} kills, at most {allowed:.0f} allowed")
     if yard.shown(name) != yard.expected:
