@@ -56,6 +56,8 @@ class Limits:
     """For the answer to a body: a registry may check gigabytes before it speaks."""
     stall_seconds: float = 30
     stall_bytes: int = 1 << 10
+    settle_pause: float = 0.3
+    """Between two looks at an upload that broke off."""
     first_pause: float = 0.2
     longest_pause: float = 60
 

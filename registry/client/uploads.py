@@ -31,7 +31,7 @@ __all__ = ["Habits", "Resumable", "Sent", "Upload", "reported_offset"]
 
 LEAST_CHUNK, MOST_CHUNK = 1 << 20, 1 << 30
 BUSY_SECONDS = 0.5
-SETTLING_TURNS = 10
+SETTLING_TURNS = 30
 BUSY_TURNS = 3
 """How often a registry may be busy with the rest of a broken request before its session is given up."""
 DONE = frozenset({200, 201, 204})
@@ -230,7 +230,7 @@ class Upload:
             if reported == before or is_all or reply.status not in TAKEN or OFFSET in reply.headers:
                 break  # who gives the offset has waited
             before = reported
-            time.sleep(min(BUSY_SECONDS, self.transport.limits.longest_pause))
+            time.sleep(self.transport.limits.settle_pause)
         return reply, reported
 
     def _step_over(self) -> None:
