@@ -35,7 +35,7 @@ class Outcome:
     image: Reference
     is_pulled: bool
     served_by: str
-    """The mirror that was asked last: those before it did not have the image, or did not answer."""
+    """The mirrors that were asked, in their order: layers come side by side, so of several each may have given some."""
     elsewhere: Sequence[str]
     """Addresses and names beside the mirrors that were asked."""
     said: str
@@ -123,7 +123,8 @@ class _Sight:
 
     def outcome(self, image: Reference, lines: Iterator[tuple[str, str]]) -> Outcome:
         said: list[str] = []
-        served_by, elsewhere, code = "", [], "1"
+        asked: set[str] = set()
+        elsewhere, code = [], "1"
         for word, rest in lines:
             if word == "said":
                 said.append(rest)
@@ -135,9 +136,10 @@ class _Sight:
                 address, _, port = rest.partition(" ")
                 mirror = self._mirror_at(_address(address), int(port))
                 if mirror:
-                    served_by = mirror
+                    asked.add(mirror)
                 elif not self._is_harmless(_address(address), int(port)):
                     elsewhere.append(f"{address} port {port}")
+        served_by = ", ".join(one.host for one in self.mapping.mirrors if one.host in asked)
         if not self.is_watched and code == "0":
             served_by = "a mirror (not watched)"
         return Outcome(image, code == "0", served_by, tuple(dict.fromkeys(elsewhere)), " ".join(said)[-600:])

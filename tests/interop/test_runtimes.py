@@ -113,7 +113,7 @@ def test_the_next_mirror_is_asked_where_the_first_does_not_answer(node: Node, im
     several = declared.of((DEAD, MIRROR), ORIGINS)
     outcomes = node.configured(several).pulls(*images, mapping=several)
     assert [one.said for one in outcomes if not one.is_proven] == []
-    assert {one.served_by for one in outcomes} == {MIRROR}
+    assert all(MIRROR in one.served_by.split(", ") for one in outcomes)
     assert node.site.attempts == []
 
 

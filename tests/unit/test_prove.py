@@ -51,7 +51,10 @@ def outcome(*said: str, is_watched: bool = True) -> Outcome:
         (["asked 192.0.2.1 5000", "looked-up one.example", "code 0"], "one.example:5000"),
         (["asked ::ffff:192.0.2.1 5000", "code 0"], "one.example:5000"),
         (["asked 2001:db8:0::1 5000", "code 0"], "one.example:5000"),
-        (["asked 192.0.2.1 5000", "asked 192.0.2.2 443", "looked-up TWO.example.", "code 0"], "two.example"),
+        (
+            ["asked 192.0.2.1 5000", "asked 192.0.2.2 443", "looked-up TWO.example.", "code 0"],
+            "one.example:5000, two.example",
+        ),
         (["asked 192.0.2.53 53", "asked 192.0.2.1 9", "asked 192.0.2.1 5000", "code 0"], "one.example:5000"),
     ],
 )
