@@ -33,7 +33,7 @@ Clean = Callable[[str], str]
 MESSAGE_CHARACTERS = 2000
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FULL = re.compile(
-    r"No space left on device|ENOSPC|(n't|not) have enough free space|not enough free (disk )?space", re.IGNORECASE
+    r"No space left on device|ENOSPC|(n't|not) have enough free space|not enough free (disk )?space|too little free space",
 )
 
 

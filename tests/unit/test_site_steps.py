@@ -51,6 +51,7 @@ def test_every_step_is_journaled_before_and_after_it_ran(plan: Plan, journal: Jo
     [
         (Failure("Kit is there", "checksum differs"), "step-failed"),
         (Failure("Kit is there", "OSError: [Errno 28] No space left on device: '/opt/x'"), "host-disk-full"),
+        (Failure("Content", "site error [space-short]: there is too little free space for what"), "host-disk-full"),
         (Failure("Packages", "E: You don't have enough free space in /var/cache/apt/archives/."), "host-disk-full"),
         (Failure("Kit is there", "Connection timed out", is_unreachable=True), "host-unreachable"),
     ],
