@@ -33,7 +33,8 @@ Clean = Callable[[str], str]
 MESSAGE_CHARACTERS = 2000
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FULL = re.compile(
-    r"No space left on device|ENOSPC|(n't|not) have enough free space|not enough free (disk )?space|too little free space",
+    r"No space left on device|ENOSPC|(n't|not) have enough free space|(not enough|too little) free (disk )?space",
+    re.IGNORECASE,
 )
 
 
