@@ -241,11 +241,11 @@ def test_no_secret_reaches_a_log(site: Site, caplog: pytest.LogCaptureFixture, m
     form = urlencode({"name": "reader", "password": "pw-reader"}).encode()
     cookie = nobody.ask("POST", "/ui/login", form).headers["Set-Cookie"].partition(";")[0]
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a bug of ours")
 
     monkeypatch.setattr(Sources, "tags_after", broken)
-    monkeypatch.setattr(Sources, "repositories", broken)
+    monkeypatch.setattr(Sources, "repositories_after", broken)
     for headers in (basic, bearer):
         assert nobody.ask("GET", "/v2/a/b/tags/list", **headers).status == 500
         assert nobody.ask("GET", f"/v2/a/b/manifests/{secret}?token={secret}", **headers).status == 404
