@@ -16,7 +16,7 @@ from registry.errors import DefinitionError, RemoteError, UsageError
 
 if TYPE_CHECKING:
     from registry.mirror.compare import Comparison
-    from registry.mirror.copy import Plan
+    from registry.mirror.planned import Plan
     from registry.mirror.removal import Removal, Tagged
     from registry.mirror.report import CopyReport
 

@@ -135,6 +135,7 @@ class RemoteBlob:
                 where=self.transport.origin + self.path,
                 expected=str(self.size),
                 seen=str(length),
+                hint="push the image there again from its source; then the same command goes on",
             )
         found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
         if not found or [int(number) for number in found.groups()] != [offset, self._end - 1, self.size]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -26,6 +26,7 @@ from registry.content import Content, ContentSource
 from registry.errors import DryportError, MediaError, RemoteError, SiteError
 from registry.mirror.graph import Fault, Graph, Node, Walk
 from registry.mirror.journal import Journal
+from registry.mirror.planned import Blob, Plan
 from registry.mirror.report import CopyReport, Tally
 from registry.mirror.selection import EVERYTHING, Selection
 from registry.mirror.target import Moved, Passage, Target
@@ -50,30 +51,6 @@ def same(repository: str) -> str:
 def fault_of(source: ContentSource) -> Fault:
     """Return the family of what is wrong with a source, by where it is."""
     return RemoteError if isinstance(source, RemoteRegistry) else MediaError
-
-
-@dataclass
-class Blob:
-    """A blob that is to move once: the source's repositories that name it, and the target's that are to show it."""
-
-    descriptor: Descriptor
-    source: str
-    repositories: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a copy would do, frozen: what is missing at the target, and what is there."""
-
-    graphs: Sequence[Graph]
-    missing: Sequence[Blob]
-    """Largest first."""
-    tally: Tally
-
-    @property
-    def bytes_missing(self) -> int:
-        """How many bytes have to move, each digest once."""
-        return sum(blob.descriptor.size for blob in self.missing)
 
 
 @dataclass(frozen=True, slots=True)
