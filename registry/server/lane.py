@@ -5,7 +5,8 @@ stores them; over TLS the thread encrypts and decrypts as well. The rules:
 
 * Authorisation is over before a lane is asked for, and the answer's head is on its way before its body is.
 * A client that stalls gives its thread back and is waited for by the event loop, so that slow ones cost no threads.
-  Downloads over TLS have few threads to share: theirs are given back at once, and after each slice.
+  Where the interpreter has a part in each block (all but plain downloads), few threads share the work, since many
+  would only hand the interpreter round: theirs are given back at once, and after each slice.
 * Nobody else reads from the socket meanwhile (uploads), or writes to it (downloads); over TLS nobody does either.
 """
 
@@ -18,6 +19,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -36,9 +38,19 @@ EXTENSION = "dryport.lane"
 """Where a lane stands among the extensions of an ASGI scope."""
 SILENCE_SECONDS = 120.0
 _PATIENCE_MS = 50
-_READ_BYTES = 256 << 10
+_READ_BYTES = 1 << 20
 _SLICE_BYTES = 8 << 20
 _own = threading.local()
+
+
+class Turn(Enum):
+    """How a thread's turn with a socket ended."""
+
+    DONE = auto()
+    STALLED = auto()
+    """The client has to go on first."""
+    USED_UP = auto()
+    """There may be more to do at once; others come first."""
 
 
 class GoneError(Exception):
@@ -79,7 +91,7 @@ class Lane:
         is_secure = connection.scheme == "https"
         patience, piece = (0, _SLICE_BYTES) if is_secure else (_PATIENCE_MS, end - start)
 
-        def work(wire: Wire) -> bool:
+        def work(wire: Wire) -> Turn:
             nonlocal offset
             stop = min(offset + piece, end)
             while offset < stop and not self._is_over:
@@ -87,12 +99,12 @@ class Lane:
                     sent = wire.send_file(file, offset, stop - offset)
                 except BlockingIOError:
                     if not _is_ready(wire.socket, select.POLLOUT, patience):
-                        return False
+                        return Turn.STALLED
                     continue
                 if not sent:
                     raise EOFError("content is shorter than its size")
                 offset += sent
-            return offset == end
+            return Turn.DONE if offset == end else Turn.USED_UP
 
         loop = asyncio.get_running_loop()
         begin = threads.encrypt if is_secure else threads.transfer
@@ -122,7 +134,7 @@ class Lane:
         loop = asyncio.get_running_loop()
         try:
             work = partial(self._read, write=write)
-            await self._lend(threads.transfer, work, loop.add_reader, loop.remove_reader)
+            await self._lend(threads.take, work, loop.add_reader, loop.remove_reader)
         finally:
             connection.pouring = None
             if self._is_whole:
@@ -143,47 +155,50 @@ class Lane:
 
     # In a thread
 
-    def _read(self, wire: Wire, write: Callable[[Sequence[bytes]], None]) -> bool:
-        buffer = _buffer()
+    def _read(self, wire: Wire, write: Callable[[Sequence[bytes]], None]) -> Turn:
+        buffer, taken = _buffer(), 0
         while not self._is_over:
             if self._blocks:
                 blocks, self._blocks = self._blocks, []
                 write(blocks)
             if self._is_whole:
                 break
+            if taken >= _SLICE_BYTES:
+                return Turn.USED_UP
             try:
                 count = wire.receive(buffer)
             except BlockingIOError:
-                if not _is_ready(wire.socket, select.POLLIN, _PATIENCE_MS):
-                    return False
-                continue
+                return Turn.STALLED
             if not count:
                 raise GoneError
+            taken += count
             try:
                 self._parser.feed_data(buffer[:count])
             except httptools.HttpParserError as error:
                 raise GoneError from error  # a body that is none, or a next request before this one's answer
-        return True
+        return Turn.DONE
 
     async def _lend(
         self,
-        begin: Callable[..., asyncio.Future[bool]],
-        work: Callable[[Wire], bool],
+        begin: Callable[..., asyncio.Future[Turn]],
+        work: Callable[[Wire], Turn],
         watch: Callable[[int, Callable[[], None]], object],
         unwatch: Callable[[int], object],
     ) -> None:
-        """Let a thread work with the socket, again after each stall, until it says that it is done."""
+        """Let a thread work with the socket, again after each turn, until it says that it is done."""
         transport = self._connection.transport
         socket = os.dup(transport.get_extra_info("socket").fileno())
-        future: asyncio.Future[bool] | None = None
+        future: asyncio.Future[Turn] | None = None
         try:
             with _wire(transport, socket) as wire:
                 try:
                     while True:
                         future = begin(work, wire)
-                        if await asyncio.shield(future):
+                        turn = await asyncio.shield(future)
+                        if turn is Turn.DONE:
                             return
-                        await _readiness(socket, watch, unwatch)
+                        if turn is Turn.STALLED:
+                            await _readiness(socket, watch, unwatch)
                 finally:
                     if future and not future.done():
                         self._is_over = True

@@ -16,6 +16,8 @@ READERS, KEEPERS, HASHERS, MOVERS = 8, 8, 2, 64
 CIPHERS = 2
 """One reads while the other encrypts. Each record of TLS gives up the interpreter: of many threads that encrypt, most
 would spend their time getting it back."""
+TAKERS = 4
+"""Of uploads each block is read, parsed, written and hashed: again the interpreter goes from thread to thread."""
 
 
 class Threads:
@@ -26,6 +28,7 @@ class Threads:
         self._keepers = ThreadPoolExecutor(KEEPERS, "store")
         self._hashers = ThreadPoolExecutor(HASHERS, "password")
         self._ciphers = ThreadPoolExecutor(CIPHERS, "encrypt")
+        self._takers = ThreadPoolExecutor(TAKERS, "take")
         self._movers = ThreadPoolExecutor(MOVERS, "move")
 
     def read(self, call: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
@@ -44,6 +47,10 @@ class Threads:
         """Begin to send a slice of a file over TLS; must not wait for the client."""
         return asyncio.get_running_loop().run_in_executor(self._ciphers, call, *arguments)
 
+    def take(self, call: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+        """Begin to store what a client has sent of a body; must not wait for the client."""
+        return asyncio.get_running_loop().run_in_executor(self._takers, call, *arguments)
+
     def transfer(self, call: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
-        """Begin to move a body between a socket and a file."""
+        """Begin to move a body from a file to a socket."""
         return asyncio.get_running_loop().run_in_executor(self._movers, call, *arguments)
