@@ -71,6 +71,21 @@ class AptPackage(Frozen):
     """Below the server's address for the suites, as in the package list's Filename."""
 
 
+class RegistryBlob(Frozen):
+    """A blob of a repository: the place that the definition names, whatever host this machine asks for it."""
+
+    kind: Literal["registry"] = "registry"
+    repository: str
+    """`registry.example.org/path`, with the host."""
+
+
+class UrlBlob(Frozen):
+    """A file at an address that the definition or a chart repository's index names."""
+
+    kind: Literal["url"] = "url"
+    url: str
+
+
 class SourceBlob(Frozen):
     """A blob of a repository at the source of a mirror, which whoever builds has open."""
 
@@ -79,7 +94,8 @@ class SourceBlob(Frozen):
 
 
 Origin = Annotated[
-    Inline | LayoutBlob | FolderArchive | LocalFile | AptPackage | SourceBlob, Field(discriminator="kind")
+    Inline | LayoutBlob | FolderArchive | LocalFile | AptPackage | RegistryBlob | UrlBlob | SourceBlob,
+    Field(discriminator="kind"),
 ]
 
 
@@ -101,14 +117,18 @@ class LockedBlob(Frozen):
         return str(value)
 
 
+Kind = Literal["image", "chart", "pack", "playbooks", "kit", "apt", "wheels", "vmimage", "file", "lock", "content"]
+
+
 class LockedArtifact(Frozen):
     """Something with a name: its root manifest, and everything reachable from it.
 
     `ref` is the full original reference of an image; packs are `spectro-packs/archive/<name>:<version>`; what dryport
-    makes itself is `dryport/<kind>/<name>:<version>`; content of a mirror has the place that it has there.
+    makes itself is `dryport/<kind>/<name>:<version>`; content of a mirror, and what refers to an image, has the place
+    that it has there.
     """
 
-    kind: Literal["image", "pack", "playbooks", "kit", "apt", "file", "lock", "content"]
+    kind: Kind
     ref: str
     root: LockedBlob
     manifests: list[LockedBlob] = []

@@ -10,7 +10,7 @@ has no tag (a signature, say) is an artefact by its digest, or nothing would lea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bundles.lock import Inline, Lock, LockedArtifact, LockedBlob, SourceBlob
@@ -66,14 +66,11 @@ class SourceFetch:
     def __init__(self, source: ContentSource) -> None:
         self._source = source
 
-    def __call__(self, blob: LockedBlob) -> AbstractContextManager[Iterator[bytes]]:
-        """Give a blob's bytes in blocks; whoever calls checks them."""
-        return self._opened(blob)
-
     @contextmanager
-    def _opened(self, blob: LockedBlob) -> Iterator[Iterator[bytes]]:
+    def __call__(self, blob: LockedBlob, start: int = 0) -> Iterator[Iterator[bytes]]:
+        """Give a blob's bytes from `start` on, in blocks; whoever calls checks them."""
         if isinstance(blob.origin, Inline):
-            yield iter([blob.origin.text.encode()])
+            yield iter([blob.origin.text.encode()[start:]])
             return
         repository = blob.origin.repository if isinstance(blob.origin, SourceBlob) else ""
         content = self._source.blob(repository, blob.digest)
@@ -87,7 +84,7 @@ class SourceFetch:
                 hint="copy again",
             )
         try:
-            yield (content.read(offset, min(BLOCK, blob.size - offset)) for offset in range(0, blob.size, BLOCK))
+            yield (content.read(offset, min(BLOCK, blob.size - offset)) for offset in range(start, blob.size, BLOCK))
         finally:
             content.close()
 

@@ -104,10 +104,10 @@ class Sample:
         sign_in_place(path, sign_release(index, statement, publisher.roots, publisher.release))
 
     @contextmanager
-    def fetch(self, blob: LockedBlob) -> Iterator[Iterator[bytes]]:
-        """Give a blob's bytes in blocks of an odd size."""
+    def fetch(self, blob: LockedBlob, start: int = 0) -> Iterator[Iterator[bytes]]:
+        """Give a blob's bytes from `start` on, in blocks of an odd size."""
         self.fetched.append(blob.digest)
-        data = self.sources[blob.digest]
+        data = self.sources[blob.digest][start:]
         yield (data[at : at + BLOCK] for at in range(0, len(data), BLOCK))
 
 

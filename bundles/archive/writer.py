@@ -32,8 +32,8 @@ from registry.oci.digest import Digest
 from registry.progress import Meter, Progress
 from registry.store import durable
 
-Fetch = Callable[[LockedBlob], AbstractContextManager[Iterator[bytes]]]
-"""Gives a blob's bytes from its origin; whoever calls it checks them."""
+Fetch = Callable[[LockedBlob, int], AbstractContextManager[Iterator[bytes]]]
+"""Gives a blob's bytes from its origin, from a byte on; whoever calls it checks them."""
 
 READ_BYTES = 1 << 20
 PARALLEL = 4
@@ -216,7 +216,7 @@ class _Builder:
         if isinstance(blob.origin, Inline):
             yield iter([blob.origin.text.encode()])
         else:
-            with self.fetch(blob) as blocks:
+            with self.fetch(blob, 0) as blocks:
                 yield blocks
 
     def _origin(self, blob: LockedBlob) -> str:

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from bundles.lock import Inline, LockedArtifact, LockedBlob
+from bundles.lock import Inline, Kind, LockedArtifact, LockedBlob
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
 from registry.oci.manifest import EMPTY_BYTES, OCI_EMPTY, OCI_MANIFEST, TITLE, artifact
-
-Kind = Literal["image", "pack", "playbooks", "kit", "apt", "file", "lock"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""The bytes of a locked blob, from where the lock says they come. Each stream checks itself before it ends.
+"""The bytes of a locked blob, from where the lock says they come, from any byte on.
 
-Nothing is kept on disk here. A source that is not what was locked raises `source-changed`, at the latest instead of
-the stream's end: whoever writes the bytes has not finished then.
+Nothing is kept on disk. Never more bytes come out than were locked; whether they are the right ones is for whoever
+takes them to prove, who has those before `start` already.
 
 >>> with Fetcher(inputs)(blob) as blocks:
 ...     for block in blocks: ...
@@ -10,10 +10,20 @@ the stream's end: whoever writes the bytes has not finished then.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from bundles.lock import AptPackage, FolderArchive, Inline, LayoutBlob, LocalFile, LockedBlob, SourceBlob
+from bundles.lock import (
+    AptPackage,
+    FolderArchive,
+    Inline,
+    LayoutBlob,
+    LocalFile,
+    LockedBlob,
+    RegistryBlob,
+    SourceBlob,
+    UrlBlob,
+)
 from bundles.sources.apt.download import Downloads
 from bundles.sources.images import Layout
 from bundles.sources.inputs import Inputs, spelled
@@ -30,29 +40,28 @@ class Fetcher:
         self._inputs = inputs
         self._downloads = Downloads()
 
-    def __call__(self, blob: LockedBlob) -> AbstractContextManager[Iterator[bytes]]:
-        """Give a blob's bytes in blocks. Raises DefinitionError, RemoteError."""
-        return self._opened(blob)
-
     @contextmanager
-    def _opened(self, blob: LockedBlob) -> Iterator[Iterator[bytes]]:
-        blocks = self._blocks(blob)
-        with closing(_checked(blocks, blob)) as checked:
-            yield checked
+    def __call__(self, blob: LockedBlob, start: int = 0) -> Iterator[Iterator[bytes]]:
+        """Give a blob's bytes from `start` on, in blocks. Raises DefinitionError, RemoteError."""
+        with closing(_bounded(self._blocks(blob, start), blob, start)) as blocks:
+            yield blocks
 
-    def _blocks(self, blob: LockedBlob) -> Iterator[bytes]:
+    def _blocks(self, blob: LockedBlob, start: int) -> Generator[bytes]:
+        if 0 < start == blob.size:
+            return
         match blob.origin:
             case Inline(text=text):
-                return iter([text.encode()])
+                yield text.encode()[start:]
             case LayoutBlob(layout=location):
-                return _file(Layout(self._inputs.directory(location), location).path(blob.digest), blob)
+                yield from _file(Layout(self._inputs.directory(location), location).path(blob.digest), blob, start)
             case FolderArchive(folder=location, prefix=prefix):
-                return folder_archive(self._inputs.directory(location), prefix)
+                yield from _behind(start, folder_archive(self._inputs.directory(location), prefix))
             case LocalFile(file=location):
-                return _file(self._inputs.file(location), blob)
+                yield from _file(self._inputs.file(location), blob, start)
             case AptPackage() as package:
-                return self._downloads.blocks(package, blob)
-            case SourceBlob(repository=name):
+                yield from self._downloads.blocks(package, blob, start)
+            case RegistryBlob() | UrlBlob() | SourceBlob():
+                name = described(blob)
                 raise DefinitionError(
                     "source-missing",
                     "this lock was made by a mirror, and its blobs come from there",
@@ -74,13 +83,32 @@ def described(blob: LockedBlob) -> str:
             return f"file {spelled(location)}"
         case AptPackage(package=name, version=version):
             return f"package {name} {version}"
-        case SourceBlob(repository=name):
+        case RegistryBlob(repository=name) | SourceBlob(repository=name):
             return f"{blob.digest} of {name}"
+        case UrlBlob(url=url):
+            return url
 
 
-def _file(path: Path, blob: LockedBlob) -> Iterator[bytes]:
+def _bounded(blocks: Iterable[bytes], blob: LockedBlob, start: int) -> Generator[bytes]:
+    size = start
+    for block in blocks:
+        size += len(block)
+        if size > blob.size:
+            raise DefinitionError(
+                "source-changed",
+                f"{described(blob)} is not what was locked",
+                where=described(blob),
+                expected=f"{blob.size} bytes, {blob.digest}",
+                seen=f"more than {blob.size} bytes",
+                hint="bring the old one back, or lock again: dryport bundle lock bundle.yaml",
+            )
+        yield block
+
+
+def _file(path: Path, blob: LockedBlob, start: int) -> Iterator[bytes]:
     try:
         with path.open("rb") as stream:
+            stream.seek(start)
             while block := stream.read(BLOCK_BYTES):
                 yield block
     except OSError as error:
@@ -92,24 +120,8 @@ def _file(path: Path, blob: LockedBlob) -> Iterator[bytes]:
         ) from error
 
 
-def _checked(blocks: Iterable[bytes], blob: LockedBlob) -> Generator[bytes]:
-    hasher, size = blob.digest.hasher(), 0
+def _behind(start: int, blocks: Iterable[bytes]) -> Iterator[bytes]:
     for block in blocks:
-        size += len(block)
-        if size > blob.size:
-            raise _changed(blob, f"more than {blob.size} bytes")
-        hasher.update(block)
-        yield block
-    if size != blob.size or hasher.hexdigest() != blob.digest.hex:
-        raise _changed(blob, f"{size} bytes, {blob.digest.algorithm}:{hasher.hexdigest()}")
-
-
-def _changed(blob: LockedBlob, seen: str) -> DefinitionError:
-    return DefinitionError(
-        "source-changed",
-        f"{described(blob)} is not what was locked",
-        where=described(blob),
-        expected=f"{blob.size} bytes, {blob.digest}",
-        seen=seen,
-        hint="bring the old one back, or lock again: dryport bundle lock bundle.yaml",
-    )
+        if rest := block[start:]:
+            yield rest
+        start -= min(start, len(block))

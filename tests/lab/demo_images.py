@@ -190,7 +190,9 @@ def unpacked(package: LockedBlob, fetch: Fetcher, scratch: Path) -> Tree:
     """Return a package's files as dpkg-deb gives them; nothing of it is unpacked to a disk."""
     path = scratch / f"{package.digest.hex}.deb"
     with fetch(package) as blocks:
-        path.write_bytes(b"".join(blocks))
+        path.write_bytes(data := b"".join(blocks))
+    if not package.digest.matches(data):
+        raise RuntimeError(f"{package.digest} is not what the package server gave")
     done = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(path)], check=True, capture_output=True)
     found: Tree = {}
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:

@@ -224,7 +224,7 @@ def test_several_changed_sources_are_told_together(path: Path):
 
 
 def test_a_source_that_cannot_be_read_is_the_definitions_fault_not_the_disks(path: Path):
-    def broken(blob: LockedBlob) -> Never:
+    def broken(blob: LockedBlob, _: int) -> Never:
         raise FileNotFoundError(2, "No such file", blob.media_type)
 
     with pytest.raises(DefinitionError) as caught:

@@ -34,11 +34,15 @@ class Downloads:
         self._proxies: dict[tuple[str, str], str] = {}
         self._pools: dict[str, urllib3.PoolManager] = {}
 
-    def blocks(self, package: AptPackage, blob: LockedBlob) -> Iterator[bytes]:
-        """Yield a package's bytes. Raises DefinitionError if no server has it any more, RemoteError if one fails."""
+    def blocks(self, package: AptPackage, blob: LockedBlob, start: int = 0) -> Iterator[bytes]:
+        """Yield a package's bytes from `start` on.
+
+        Raises DefinitionError if no server has it any more, RemoteError if one fails.
+        """
         asked = addresses(package.path, self._servers(package))
         for address in asked:
-            blocks = _local(address) if urlsplit(address).scheme in {"file", "copy"} else self._remote(address, blob)
+            is_local = urlsplit(address).scheme in {"file", "copy"}
+            blocks = _local(address, start) if is_local else self._remote(address, blob, start)
             first = next(blocks, None)
             if first is not None:
                 yield first
@@ -60,13 +64,13 @@ class Downloads:
         wanted = PackageSet(tuple(package.suites), tuple(package.components), package.architecture)
         return narrowed(self._entries, wanted)
 
-    def _remote(self, address: str, blob: LockedBlob) -> Iterator[bytes]:
-        """Yield the bytes at `address`, none at all if the server has nothing there."""
-        done = 0
+    def _remote(self, address: str, blob: LockedBlob, start: int) -> Iterator[bytes]:
+        """Yield the bytes at `address` from `start` on, none at all if the server has nothing there."""
+        done = start
         while True:
             before = done
             try:
-                for block in self._answer(address, done):
+                for block in self._answer(address, done, is_first=done == start):
                     done += len(block)
                     yield block
             except urllib3.exceptions.HTTPError as error:
@@ -83,7 +87,7 @@ class Downloads:
             else:
                 return
 
-    def _answer(self, address: str, start: int) -> Iterator[bytes]:
+    def _answer(self, address: str, start: int, *, is_first: bool) -> Iterator[bytes]:
         # identity: what apt's lists hash is the file, not some encoding of it.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         if credentials := urlsplit(address).username:
@@ -99,7 +103,7 @@ class Downloads:
             retries=_RETRIES,
         )
         try:
-            if answer.status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE} and not start:
+            if answer.status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE} and is_first:
                 return
             if answer.status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
                 raise RemoteError(
@@ -140,10 +144,11 @@ def _proxy(scheme: str, host: str) -> str:
     return ""
 
 
-def _local(address: str) -> Iterator[bytes]:
+def _local(address: str, start: int) -> Iterator[bytes]:
     path = Path(unquote(urlsplit(address).path))
     if not path.is_file():
         return
     with path.open("rb") as stream:
+        stream.seek(start)
         while block := stream.read(BLOCK_BYTES):
             yield block
