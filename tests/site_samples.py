@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -43,7 +43,27 @@ GOOD = Facts(
     free={"/var/lib": 100 << 30, "/opt": 100 << 30},
     ports={5000: True, 5443: True},
     registry="inactive",
+    kernel="6.1.0-18-amd64",
+    cpus=4,
+    cpu_flags=frozenset({"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"}),
+    memory=8 << 30,
+    inodes={"/var/lib": 1_000_000, "/opt": 1_000_000},
+    sync_ms=0.8,
+    links=frozenset(),
+    temporary="writable",
+    hostname="n1",
+    machine="1" * 32,
+    addresses=frozenset({"127.0.0.1", "10.0.0.1", "10.0.0.2"}),
+    default_route=True,
+    nameservers=("10.0.0.53",),
+    searches=("alpha.example",),
+    wildcard="",
+    synchronised=True,
+    services=frozenset(),
+    dpkg_broken=False,
 )
+OTHER = replace(GOOD, hostname="n2", machine="2" * 32)
+"""Another host as good as the first."""
 KIT_LAYER = Descriptor("application/vnd.dryport.kit.v1.tar", Digest.of(b"kit"), 3, {TITLE: "kit.tar"})
 CONTENTS = Contents(
     version="1.0.0",
@@ -73,7 +93,7 @@ class Sample:
 
     def plan(self, state: State | None = None, facts: Mapping[str, Facts] | None = None) -> Plan:
         """The plan for `release()`."""
-        observed = Observed(state or State(), facts or {"n1": GOOD, "n2": GOOD})
+        observed = Observed(state or State(), facts or {"n1": GOOD, "n2": OTHER})
         return draft(
             release(), CONTENTS, self.declared, self.home, observed, verbs=ALL_VERBS, bundle_bytes=5000, now=NOW
         )

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from installer.hosts.facts import Facts
-from installer.preflight.checks import CHECKS, Finding, Question, Result
+from installer.preflight.checks import ACROSS, CHECKS
+from installer.preflight.question import Finding, Question, Result
 from installer.site.config import Site
 from installer.targets.base import Host
 from registry.errors import HostError
@@ -54,7 +55,9 @@ def survey(
     bundle_bytes: int | None = None,
 ) -> Survey:
     """Return the survey of all hosts, from what they told."""
-    findings, errors = [], []
+    findings: list[Finding] = []
+    errors: list[HostError] = []
+    questions: list[Question] = []
     for host in hosts:
         told = facts[host.name]
         if isinstance(told, HostError):
@@ -71,7 +74,10 @@ def survey(
             bundle_bytes=bundle_bytes,
             clock_skew_seconds=site.policy.clock_skew_seconds,
         )
+        questions.append(question)
         findings.extend(check(question) for check in CHECKS)
+    if questions:
+        findings.extend(finding for check in ACROSS for finding in check(questions))
     return Survey(tuple(sorted(findings, key=lambda one: _WORST_FIRST.index(one.result))), tuple(errors))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import time
@@ -10,31 +11,74 @@ import pytest
 
 from installer.hosts import facts as facts_module
 from installer.hosts.facts import Facts, gather_all, parse
-from installer.preflight.checks import Result
+from installer.preflight.checks import CHECKS
+from installer.preflight.question import Result
 from installer.preflight.survey import Survey, survey
 from installer.site.config import Declared
 from installer.targets.baremetal import BareMetal
 from registry.errors import HostError
-from tests.site_samples import GOOD, declare
+from tests.site_samples import GOOD, OTHER, declare
 
-FAULTS = {
+FAULTS: dict[str, dict[str, object]] = {
     "os.supported": {"os_version": "11"},
-    "cpu.architecture": {"architecture": "riscv64"},
     "systemd.running": {"init": "sleep"},
+    "kernel.version": {"kernel": "4.19.0-26-amd64"},
     "privilege.root": {"privilege": "none"},
+    "packages.whole": {"dpkg_broken": True},
+    "cpu.architecture": {"architecture": "riscv64"},
+    "cpu.features": {"cpu_flags": frozenset({"ssse3"})},
+    "memory.size": {"memory": 256 << 20},
+    "hostname.valid": {"hostname": "Node_1"},
     "disk.space": {"free": {"/var/lib": 1 << 20, "/opt": 1 << 40}},
+    "disk.program-space": {"free": {"/var/lib": 1 << 40, "/opt": 1 << 20}},
+    "disk.inodes": {"inodes": {"/var/lib": 12}},
+    "disk.latency": {"sync_ms": 400.0},
+    "folder.no-link": {"links": frozenset({"/var/lib/dryport"})},
+    "temporary.usable": {"temporary": "not writable"},
     "time.skew": {"skew": -3600.0},
     "port.free": {"ports": {5000: False, 5443: True}},
+    "dns.wildcard": {"wildcard": "alpha.example"},
 }
+"""What makes a check fail."""
+DOUBTS: dict[str, dict[str, object]] = {
+    "cpu.count": {"cpus": 1},
+    "services.in-the-way": {"services": frozenset({"firewalld"})},
+    "address.local": {"addresses": frozenset({"127.0.0.1"})},
+    "disk.latency": {"sync_ms": 40.0},
+    "time.synchronised": {"synchronised": False},
+    "route.default": {"default_route": False},
+    "dns.servers": {"nameservers": ("127.0.0.53",)},
+    "dns.search": {"searches": tuple(f"{number}.example" for number in range(9))},
+}
+"""What makes a check warn."""
 UNKNOWNS: dict[str, dict[str, object]] = {
     "os.supported": {"os_id": None},
-    "cpu.architecture": {"architecture": None},
     "systemd.running": {"init": None},
+    "kernel.version": {"kernel": None},
     "privilege.root": {"privilege": None},
-    "disk.space": {"free": {}},
+    "services.in-the-way": {"services": None},
+    "packages.whole": {"dpkg_broken": None},
+    "cpu.architecture": {"architecture": None},
+    "cpu.count": {"cpus": None},
+    "cpu.features": {"cpu_flags": None},
+    "memory.size": {"memory": None},
+    "hostname.valid": {"hostname": None},
+    "address.local": {"addresses": None},
+    "disk.space": {"free": {"/opt": 1 << 40}},
+    "disk.program-space": {"free": {"/var/lib": 1 << 40}},
+    "disk.inodes": {"inodes": {}},
+    "disk.latency": {"sync_ms": None},
+    "folder.no-link": {"links": None},
+    "temporary.usable": {"temporary": None},
     "time.skew": {"skew": None},
+    "time.synchronised": {"synchronised": None},
     "port.free": {"ports": {}},
+    "route.default": {"default_route": None},
+    "dns.servers": {"nameservers": None},
+    "dns.wildcard": {"wildcard": None},
+    "dns.search": {"searches": None},
 }
+ACROSS = ("hostname.unique", "machine.unique", "time.between-hosts")
 
 
 @pytest.fixture
@@ -42,7 +86,7 @@ def declared(tmp_path: Path) -> Declared:
     return declare(tmp_path)
 
 
-def surveyed(declared: Declared, one: Facts | HostError, other: Facts | HostError = GOOD) -> Survey:
+def surveyed(declared: Declared, one: Facts | HostError, other: Facts | HostError = OTHER) -> Survey:
     hosts = BareMetal(declared).hosts()
     return survey(declared.site, hosts, {"n1": one, "n2": other}, bundle_bytes=1 << 30)
 
@@ -55,19 +99,57 @@ def test_a_good_host_passes_every_check(declared: Declared) -> None:
     found = surveyed(declared, GOOD)
     assert found.refusal() is None
     assert set(results(found, "n1").values()) == {Result.PASS}
-    assert set(results(found, "n1")) == {"ssh.login", *FAULTS}
+    assert set(results(found, "n1")) == {"ssh.login", *FAULTS, *DOUBTS}
+    assert results(found, "the site") == dict.fromkeys(ACROSS, Result.PASS)
+
+
+def test_no_check_is_without_a_test() -> None:
+    assert set(UNKNOWNS) == {*FAULTS, *DOUBTS}
+    assert len(UNKNOWNS) == len(CHECKS)
 
 
 @pytest.mark.parametrize("check", FAULTS)
-def test_each_fault_is_found_by_its_check_and_by_no_other(declared: Declared, check: str) -> None:
-    found = surveyed(declared, replace(GOOD, **FAULTS[check]))
+def test_each_fault_is_found_by_its_check_and_by_no_other_of_the_host(declared: Declared, check: str) -> None:
+    found = surveyed(declared, replace(GOOD, **FAULTS[check]))  # type: ignore[arg-type]
     bad = {name for name, result in results(found, "n1").items() if not result.is_good}
     assert bad == {check}
     finding = next(one for one in found.findings if one.id == check and one.host == "n1")
     assert finding.result is Result.FAIL
     assert finding.mend
-    assert found.findings[0] == finding
+    assert found.findings[0].result is Result.FAIL
     assert not found.is_good
+
+
+@pytest.mark.parametrize("check", DOUBTS)
+def test_each_doubt_is_told_and_stops_nobody(declared: Declared, check: str) -> None:
+    found = surveyed(declared, replace(GOOD, **DOUBTS[check]))  # type: ignore[arg-type]
+    assert {name for name, result in results(found, "n1").items() if result is Result.WARN} == {check}
+    assert found.is_good
+    assert next(one for one in found.findings if one.id == check and one.host == "n1").mend
+
+
+@pytest.mark.parametrize(
+    ("fault", "check"),
+    [
+        ({"hostname": "n1"}, "hostname.unique"),
+        ({"machine": "1" * 32}, "machine.unique"),
+        ({"skew": 45.0}, "time.between-hosts"),
+    ],
+)
+def test_hosts_that_are_well_by_themselves_are_compared(
+    declared: Declared, fault: dict[str, object], check: str
+) -> None:
+    found = surveyed(declared, GOOD, replace(OTHER, **fault))  # type: ignore[arg-type]
+    assert {name for name, result in results(found, "the site").items() if result is Result.FAIL} == {check}
+    assert not found.is_good
+
+
+@pytest.mark.parametrize(
+    ("fact", "check"), [("hostname", "hostname.unique"), ("machine", "machine.unique"), ("skew", "time.between-hosts")]
+)
+def test_hosts_that_do_not_tell_cannot_be_compared(declared: Declared, fact: str, check: str) -> None:
+    found = surveyed(declared, GOOD, replace(OTHER, **{fact: None}))  # type: ignore[arg-type]
+    assert results(found, "the site")[check] is Result.UNKNOWN
 
 
 @pytest.mark.parametrize("check", UNKNOWNS)
@@ -100,21 +182,21 @@ def test_our_own_registry_may_hold_its_port(declared: Declared) -> None:
 
 
 def test_a_host_without_a_registry_needs_neither_its_port_nor_its_space(declared: Declared) -> None:
-    small = replace(GOOD, free={"/var/lib": 2 << 30}, ports={5443: True})
+    small = replace(OTHER, free={"/var/lib": 2 << 30, "/opt": 2 << 30}, ports={5443: True})
     assert surveyed(declared, GOOD, small).is_good
-    assert not surveyed(declared, small).is_good
+    assert not surveyed(declared, small, GOOD).is_good
 
 
 def test_the_space_asked_for_grows_with_the_bundle(declared: Declared) -> None:
-    hosts, just = BareMetal(declared).hosts(), replace(GOOD, free={"/var/lib": 3 << 30})
-    facts = {"n1": just, "n2": GOOD}
+    hosts, just = BareMetal(declared).hosts(), replace(GOOD, free={"/var/lib": 3 << 30, "/opt": 3 << 30})
+    facts = {"n1": just, "n2": OTHER}
     assert survey(declared.site, hosts, facts, bundle_bytes=2 << 30).is_good
     assert not survey(declared.site, hosts, facts, bundle_bytes=(2 << 30) + 1).is_good
 
 
 def told_here(ports: str) -> Facts:
     """The facts of this machine, by the script that hosts run."""
-    script = f"PORTS='{ports}'\n{facts_module._SCRIPT}"
+    script = f"PORTS='{ports}'\n{facts_module.LOOK}"
     done = subprocess.run(["sh", "-s"], input=script, text=True, capture_output=True, check=True, timeout=30)
     return parse(done.stdout, clock=time.time())
 
@@ -130,6 +212,12 @@ def test_the_script_tells_the_truth_about_this_machine() -> None:
     assert told.skew is not None
     assert abs(told.skew) < 2
     assert told.free["/var/lib"] > 0
+    assert {name for name in Facts.__slots__ if getattr(told, name) is None} <= {"kit", "registry", "python", "init"}
+    assert told.cpus == os.cpu_count()
+    assert told.addresses is not None
+    assert "127.0.0.1" in told.addresses
+    assert told.sync_ms is not None
+    assert list(Path("/var/lib").glob(".dryport-look*")) == []
 
 
 def test_an_answer_that_was_cut_off_tells_nothing() -> None:
