@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -37,11 +37,6 @@ class Dryport:
     """All images by one command; its archive is an OCI layout."""
 
     program: str
-    more: tuple[str, ...] = ()
-
-    def look(self, images: Images, source: int, target: int) -> Commands:
-        """Find out about a registry what later copies know."""
-        return replace(self, more=("--dry-run",)).copy(images, source, target)
 
     def copy(self, images: Images, source: int, target: int) -> Commands:  # noqa: ARG002
         return [self._copy(f"http://127.0.0.1:{source}/{BASE}", f"http://127.0.0.1:{target}/{BASE}")]
@@ -54,7 +49,7 @@ class Dryport:
 
     def _copy(self, source: str, target: str) -> Sequence[str]:
         command = [self.program, "-c", "from installer.cli.main import main; main()", "mirror", "copy"]
-        return [*command, source, target, *self.more]
+        return [*command, source, target]
 
 
 @dataclass(frozen=True)
