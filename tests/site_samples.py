@@ -61,6 +61,7 @@ GOOD = Facts(
     synchronised=True,
     services=frozenset(),
     dpkg_broken=False,
+    reach={"10.0.0.1/5000": "refused"},
 )
 OTHER = replace(GOOD, hostname="n2", machine="2" * 32)
 """Another host as good as the first."""

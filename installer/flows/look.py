@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from installer.hosts.facts import Facts, gather, gather_all
 from installer.hosts.ssh import Ssh
+from installer.preflight.question import peer
 from installer.preflight.survey import Survey, survey
 from installer.site.config import Declared
 from installer.site.home import Home
@@ -24,7 +25,8 @@ def observe(declared: Declared, home: Home) -> Mapping[str, Facts | HostError]:
             hint="name the right file as `key` in site.yaml",
         )
     ports = (site.registry.port, site.policy.forward_port)
-    return gather_all(hosts, lambda host: gather(ssh, host, ports))
+    peers = [peer(host, site.registry.port) for host in hosts if host.name in site.registry_hosts]
+    return gather_all(hosts, lambda host: gather(ssh, host, ports, peers))
 
 
 def check(declared: Declared, home: Home, *, platforms: tuple[str, ...], bundle_bytes: int | None) -> Survey:

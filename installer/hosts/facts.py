@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 
 from installer.hosts.ssh import Ssh
 from installer.targets.base import Host
@@ -69,6 +70,8 @@ class Facts:
     services: frozenset[str] | None = None
     """Running services that may be in the way."""
     dpkg_broken: bool | None = None
+    reach: Mapping[str, str] = field(default_factory=dict)
+    """What became of a connection, by `ADDRESS/PORT`: `open`, `refused`, or why there was none."""
 
 
 _DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
@@ -112,6 +115,7 @@ def parse(text: str, *, clock: float) -> Facts:
         synchronised=_yes(said.get("synchronised")),
         services=_words(lines.get("services")),
         dpkg_broken=_yes(said.get("dpkg.broken")),
+        reach=_below(said, "reach."),
     )
 
 
@@ -139,9 +143,9 @@ def _yes(text: str | None) -> bool | None:
     return None if text not in {"yes", "no"} else text == "yes"
 
 
-def gather(ssh: Ssh, host: Host, ports: Sequence[int]) -> Facts:
+def gather(ssh: Ssh, host: Host, ports: Sequence[int], peers: Sequence[str] = ()) -> Facts:
     """Return a host's facts. Raises HostError if it cannot be reached."""
-    script = f"PORTS='{' '.join(map(str, ports))}'\n{LOOK}"
+    script = f"PORTS={quote(' '.join(map(str, ports)))}\nPEERS={quote(' '.join(peers))}\n{LOOK}"
     before = time.time()
     answer = ssh.run(host, script)
     return parse(answer.output, clock=(before + time.time()) / 2)

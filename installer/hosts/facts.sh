@@ -1,4 +1,5 @@
-# What a host says of itself: a line for each fact, NAME=VALUE; PORTS comes before. A fact that cannot be had is left out.
+# What a host says of itself: a line for each fact, NAME=VALUE. PORTS (numbers) and PEERS (ADDRESS/PORT) come before.
+# A fact that cannot be had is left out.
 say() { printf '%s=%s\n' "$1" "$2"; }
 is() { "$@" >/dev/null 2>&1 && echo yes || echo no; }
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -80,5 +81,16 @@ for port in $PORTS; do
   then say "port.$port" taken
   else say "port.$port" free
   fi
+done
+# Nobody need listen yet: a refusal came from the peer itself, so the way is free. A firewall drops, or says no route.
+for peer in $PEERS; do
+  said=$(LC_ALL=C timeout 5 bash -c 'exec 3<>"/dev/tcp/$1"' sh "$peer" 2>&1)
+  case $?/$said in
+    0/*) say "reach.$peer" open ;;
+    124/*) say "reach.$peer" "no answer" ;;
+    *"Connection refused"*) say "reach.$peer" refused ;;
+    *"not found"*) ;;
+    *) say "reach.$peer" "$(printf '%s' "$said" | tr '\n' ' ' | sed 's/.*: *//' | cut -c 1-80)" ;;
+  esac
 done
 say end yes

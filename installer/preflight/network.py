@@ -23,6 +23,15 @@ def port_free(question: Question) -> Finding:
     return judged("port.free", question, good, seen, mend)
 
 
+def registry_reachable(question: Question) -> Finding:
+    """Each host pulls from every registry of the site. Where none listens yet, the peer itself must refuse."""
+    reach = {name: question.facts.reach.get(at) for name, at in question.registries.items()}
+    bad = [f"{name} ({question.registries[name]}): {said}" for name, said in reach.items() if said not in _REACHED]
+    seen = "; ".join(bad) or f"{len(reach)} registry host(s) answer"
+    mend = "let the hosts reach each other on registry.port: firewall, routes, the addresses in site.yaml"
+    return judged("registry.reachable", question, None if None in reach.values() else not bad, seen, mend)
+
+
 def route_default(question: Question) -> Finding:
     """Kubernetes and several of its parts choose a host's address by its default route."""
     there = question.facts.default_route
@@ -66,4 +75,5 @@ def _is_loopback(text: str) -> bool:
         return False
 
 
-CHECKS = (port_free, route_default, dns_servers, dns_wildcard, dns_search)
+_REACHED = ("open", "refused")
+CHECKS = (port_free, registry_reachable, route_default, dns_servers, dns_wildcard, dns_search)

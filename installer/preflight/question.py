@@ -9,7 +9,8 @@ A check is a function of what hosts told: it returns what was seen and how to me
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from installer.hosts.facts import Facts
@@ -42,6 +43,8 @@ class Question:
     forward_port: int
     bundle_bytes: int | None
     clock_skew_seconds: int
+    registries: Mapping[str, str] = field(default_factory=dict)
+    """Where the site's registries answer, or will: `ADDRESS/PORT` by host."""
 
     @property
     def needed_bytes(self) -> int:
@@ -64,6 +67,11 @@ class Finding:
 BARE_BYTES = 4 << 30
 """Wanted free space while no bundle is named."""
 RESERVE_BYTES = 1 << 30
+
+
+def peer(host: Host, port: int) -> str:
+    """Spell a port on a host as the look at other hosts does."""
+    return f"{host.address}/{port}"
 
 
 def judged(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from installer.hosts.facts import Facts
 from installer.preflight.checks import ACROSS, CHECKS
-from installer.preflight.question import Finding, Question, Result
+from installer.preflight.question import Finding, Question, Result, peer
 from installer.site.config import Site
 from installer.targets.base import Host
 from registry.errors import HostError
@@ -58,6 +58,7 @@ def survey(
     findings: list[Finding] = []
     errors: list[HostError] = []
     questions: list[Question] = []
+    registries = {one.name: peer(one, site.registry.port) for one in hosts if one.name in site.registry_hosts}
     for host in hosts:
         told = facts[host.name]
         if isinstance(told, HostError):
@@ -73,6 +74,7 @@ def survey(
             forward_port=site.policy.forward_port,
             bundle_bytes=bundle_bytes,
             clock_skew_seconds=site.policy.clock_skew_seconds,
+            registries=registries,
         )
         questions.append(question)
         findings.extend(check(question) for check in CHECKS)

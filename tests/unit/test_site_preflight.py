@@ -38,6 +38,7 @@ FAULTS: dict[str, dict[str, object]] = {
     "time.skew": {"skew": -3600.0},
     "port.free": {"ports": {5000: False, 5443: True}},
     "dns.wildcard": {"wildcard": "alpha.example"},
+    "registry.reachable": {"reach": {"10.0.0.1/5000": "no answer"}},
 }
 """What makes a check fail."""
 DOUBTS: dict[str, dict[str, object]] = {
@@ -76,6 +77,7 @@ UNKNOWNS: dict[str, dict[str, object]] = {
     "route.default": {"default_route": None},
     "dns.servers": {"nameservers": None},
     "dns.wildcard": {"wildcard": None},
+    "registry.reachable": {"reach": {}},
     "dns.search": {"searches": None},
 }
 ACROSS = ("hostname.unique", "machine.unique", "time.between-hosts")
@@ -194,9 +196,9 @@ def test_the_space_asked_for_grows_with_the_bundle(declared: Declared) -> None:
     assert not survey(declared.site, hosts, facts, bundle_bytes=(2 << 30) + 1).is_good
 
 
-def told_here(ports: str) -> Facts:
+def told_here(ports: str, peers: str = "") -> Facts:
     """The facts of this machine, by the script that hosts run."""
-    script = f"PORTS='{ports}'\n{facts_module.LOOK}"
+    script = f"PORTS='{ports}'\nPEERS='{peers}'\n{facts_module.LOOK}"
     done = subprocess.run(["sh", "-s"], input=script, text=True, capture_output=True, check=True, timeout=30)
     return parse(done.stdout, clock=time.time())
 
@@ -206,8 +208,9 @@ def test_the_script_tells_the_truth_about_this_machine() -> None:
         free = given_back.getsockname()[1]
         given_back.close()
         port = taken.getsockname()[1]
-        told = told_here(f"{port} {free}")
+        told = told_here(f"{port} {free}", f"127.0.0.1/{port} 127.0.0.1/{free}")
     assert told.ports == {port: False, free: True}
+    assert told.reach == {f"127.0.0.1/{port}": "open", f"127.0.0.1/{free}": "refused"}
     assert told.architecture in ("x86_64", "aarch64")
     assert told.skew is not None
     assert abs(told.skew) < 2
