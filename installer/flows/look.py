@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from installer.hosts.facts import Facts, gather, gather_all
 from installer.hosts.ssh import Ssh
+from installer.preflight.home import look
 from installer.preflight.question import peer
 from installer.preflight.survey import Survey, survey
 from installer.site.config import Declared
@@ -31,16 +33,19 @@ def observe(declared: Declared, home: Home) -> Mapping[str, Facts | HostError]:
 
 def check(declared: Declared, home: Home, *, platforms: tuple[str, ...], bundle_bytes: int | None) -> Survey:
     """Return the survey of all hosts as they are now."""
-    return judge(declared, observe(declared, home), platforms=platforms, bundle_bytes=bundle_bytes)
+    facts = observe(declared, home)
+    return judge(declared, home, facts, platforms=platforms, bundle_bytes=bundle_bytes)
 
 
 def judge(
     declared: Declared,
+    home: Home,
     facts: Mapping[str, Facts | HostError],
     *,
     platforms: tuple[str, ...],
     bundle_bytes: int | None,
 ) -> Survey:
-    """Return the survey of what the hosts told."""
+    """Return the survey of what the hosts told, and of what the home holds."""
     hosts = BareMetal(declared).hosts()
-    return survey(declared.site, hosts, facts, platforms=platforms, bundle_bytes=bundle_bytes)
+    own = look(home, declared.site, now=datetime.now(UTC))
+    return survey(declared.site, hosts, facts, platforms=platforms, bundle_bytes=bundle_bytes, own=own)

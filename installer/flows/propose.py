@@ -28,7 +28,7 @@ def propose(verified: Verified, declared: Declared, home: Home) -> Plan:
     is_held = state.release is not None and state.release.index == str(release.index)
     needed = 0 if is_held else verified.archive.layout.size
     facts = observe(declared, home)
-    found = judge(declared, facts, platforms=release.platforms, bundle_bytes=needed)
+    found = judge(declared, home, facts, platforms=release.platforms, bundle_bytes=needed)
     if refusal := found.refusal():
         raise refusal
     observed = Observed(state, {name: one for name, one in facts.items() if isinstance(one, Facts)})

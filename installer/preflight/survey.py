@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from installer.hosts.facts import Facts
 from installer.preflight.checks import ACROSS, CHECKS
+from installer.preflight.home import HERE
 from installer.preflight.question import Finding, Question, Result, peer
 from installer.site.config import Site
 from installer.targets.base import Host
-from registry.errors import HostError
+from registry.errors import DryportError, HostError, SiteError
 
 _WORST_FIRST = (Result.FAIL, Result.UNKNOWN, Result.WARN, Result.PASS)
 DISK_FULL = "host-disk-full"
@@ -29,16 +30,17 @@ class Survey:
         """Whether nothing failed and nothing is unknown."""
         return all(finding.result.is_good for finding in self.findings)
 
-    def refusal(self) -> HostError | None:
+    def refusal(self) -> DryportError | None:
         """Return the error that says what to mend, or None if all is good.
 
         A single trouble keeps its own name (`host-unreachable`, `host-key-changed`, `host-disk-full`).
         """
         bad = [finding for finding in self.findings if not finding.result.is_good and finding.id != "ssh.login"]
-        single = [*self.errors, *(_as_error(finding) for finding in bad)]
+        single: list[DryportError] = [*self.errors, *(_as_error(finding) for finding in bad)]
         if len(single) <= 1:
             return single[0] if single else None
-        return HostError(
+        family = HostError if any(isinstance(one, HostError) for one in single) else SiteError
+        return family(
             "preflight-failed",
             f"{len(single)} preflight(s) did not pass",
             findings=single,
@@ -53,9 +55,10 @@ def survey(
     *,
     platforms: tuple[str, ...] = ("linux/amd64",),
     bundle_bytes: int | None = None,
+    own: Sequence[Finding] = (),
 ) -> Survey:
-    """Return the survey of all hosts, from what they told."""
-    findings: list[Finding] = []
+    """Return the survey of all hosts, from what they told; `own` is what was found on the operator's side."""
+    findings: list[Finding] = list(own)
     errors: list[HostError] = []
     questions: list[Question] = []
     registries = {one.name: peer(one, site.registry.port) for one in hosts if one.name in site.registry_hosts}
@@ -83,9 +86,10 @@ def survey(
     return Survey(tuple(sorted(findings, key=lambda one: _WORST_FIRST.index(one.result))), tuple(errors))
 
 
-def _as_error(finding: Finding) -> HostError:
+def _as_error(finding: Finding) -> DryportError:
     is_full = finding.id == "disk.space" and finding.result is Result.FAIL
     reference = DISK_FULL if is_full else f"preflight-{finding.id.replace('.', '-')}"
-    return HostError(
+    family = SiteError if finding.host == HERE else HostError
+    return family(
         reference, f"{finding.id} is {finding.result}", where=finding.host, seen=finding.seen, hint=finding.mend
     )
