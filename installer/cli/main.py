@@ -29,6 +29,7 @@ GROUPS = {
     "plan": ("installer.cli.lifecycle", "Show and save what apply would do."),
     "apply": ("installer.cli.lifecycle", "Execute a saved plan."),
     "status": ("installer.cli.lifecycle", "Tell what a site runs, and how it is."),
+    "support": ("installer.cli.support", "Collect what helps to find a fault, without a secret."),
 }
 
 

@@ -74,11 +74,12 @@ class Ssh:
         target = ["-p", str(host.port), "-i", str(host.key), "-l", host.user, "--", host.address]
         return ["ssh", *self.options(host), *target, *words]
 
-    def run(self, host: Host, script: str, *, seconds: float = RUN_SECONDS) -> Answer:
+    def run(self, host: Host, script: str, *, seconds: float = RUN_SECONDS, as_root: bool = False) -> Answer:
         """Run a POSIX shell script on `host`, given on standard input. Raises HostError if SSH itself fails."""
+        sudo = ("sudo", "-n") if as_root and host.user != "root" else ()
         try:
             done = subprocess.run(
-                self.command(host, "/bin/sh", "-s"),
+                self.command(host, *sudo, "/bin/sh", "-s"),
                 input=script.encode(),
                 capture_output=True,
                 timeout=seconds,
