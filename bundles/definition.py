@@ -62,10 +62,10 @@ class Location(Section):
 
 
 class ImageEntry(Section):
-    """A container image under its original reference, taken from an OCI layout."""
+    """A container image under its original reference, taken from an OCI layout, or else from its registry."""
 
     image: Annotated[str, AfterValidator(_reference)]
-    layout: Location
+    layout: Location | None = None
 
 
 class PackEntry(Section):

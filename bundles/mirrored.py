@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from bundles.lock import Inline, Lock, LockedArtifact, LockedBlob, SourceBlob
+from bundles.lock import Inline, Lock, LockedArtifact, LockedBlob, Origin, SourceBlob
 from registry.content import ContentSource
 from registry.errors import DefinitionError
 from registry.mirror.graph import Graph, Node
 from registry.oci import strictjson
 from registry.oci.digest import Digest
 from registry.oci.manifest import OCI_CONFIG, Manifest
+from registry.oci.platform import spelled
 
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 CONFIG_BYTES = 8 << 20
@@ -39,7 +40,7 @@ class Product:
 
 def locked(graphs: Iterable[Graph], named: Named, product: Product) -> Lock:
     """Return the lock of all that was walked. Raises DefinitionError for content that no bundle can hold."""
-    artifacts = [one for graph in graphs for one in _artifacts(graph, named)]
+    artifacts = [one for graph in graphs for one in artifacts_of(graph, named, SourceBlob(repository=graph.repository))]
     return Lock(
         product=product.name,
         version=product.version,
@@ -89,7 +90,8 @@ class SourceFetch:
             content.close()
 
 
-def _artifacts(graph: Graph, named: Named) -> Iterator[LockedArtifact]:
+def artifacts_of(graph: Graph, named: Named, origin: Origin) -> Iterator[LockedArtifact]:
+    """Yield what one repository's walk reached, each blob with `origin`: tagged first, then what nothing leads to."""
     reached: set[Digest] = set()
     # Parents first: what an index names needs no entry of its own.
     for node in sorted(graph.nodes.values(), key=lambda one: (not one.tags, -one.level)):
@@ -104,7 +106,7 @@ def _artifacts(graph: Graph, named: Named) -> Iterator[LockedArtifact]:
                 ref=ref,
                 root=_manifest(node),
                 manifests=[_manifest(one) for one in below if one is not node],
-                blobs=_blobs(graph, below),
+                blobs=_blobs(below, origin),
             )
 
 
@@ -127,14 +129,14 @@ def _manifest(node: Node) -> LockedBlob:
     )
 
 
-def _blobs(graph: Graph, nodes: Iterable[Node]) -> list[LockedBlob]:
+def _blobs(nodes: Iterable[Node], origin: Origin) -> list[LockedBlob]:
     found = {blob.digest: blob for node in nodes for blob in node.manifest.blobs if not blob.is_foreign}
     return [
         LockedBlob(
             digest=_plain(blob.digest),
             size=blob.size,
             media_type=blob.media_type,
-            origin=SourceBlob(repository=graph.repository),
+            origin=origin,
         )
         for blob in found.values()
     ]
@@ -164,5 +166,4 @@ def _stated(source: ContentSource, repository: str, digest: Digest) -> str:
         content.close()
     if not isinstance(value, dict):
         return ""
-    parts = [value.get("os"), value.get("architecture"), value.get("variant")]
-    return "/".join(part for part in parts if isinstance(part, str) and part)
+    return spelled(value)

@@ -60,7 +60,9 @@ class Fetcher:
                 yield from _file(self._inputs.file(location), blob, start)
             case AptPackage() as package:
                 yield from self._downloads.blocks(package, blob, start)
-            case RegistryBlob() | UrlBlob() | SourceBlob():
+            case RegistryBlob(repository=place):
+                yield from self._inputs.require_registries().blocks(place, blob, start)
+            case UrlBlob() | SourceBlob():
                 name = described(blob)
                 raise DefinitionError(
                     "source-missing",

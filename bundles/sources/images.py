@@ -1,26 +1,28 @@
-"""Container images from an OCI layout: every byte as it was made, found by their full original reference.
+"""Container images, from an OCI layout or from their registry: every byte as it was made, with all that refers to them.
 
 The root manifest or index is kept exactly, so digests and signatures hold. Of an index only the children for the
 definition's platforms are carried, and those that state no platform (attestations); the others stay named and absent.
+Signatures, SBOMs and whatever else refers to an image are artefacts of their own.
 
 >>> resolve(ImageEntry(image="registry.example.org/web:1.0", layout=Location(input="images")), ["linux/amd64"], inputs)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bundles.definition import ImageEntry, Location
-from bundles.lock import LayoutBlob, LockedArtifact, LockedBlob
+from bundles.lock import Kind, LayoutBlob, LockedArtifact, LockedBlob
+from bundles.sources import registries
 from bundles.sources.inputs import Inputs, spelled
 from registry.errors import DefinitionError
 from registry.oci import strictjson
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
 from registry.oci.manifest import INDEXES, MANIFESTS, OCI_INDEX, REF_NAME, Manifest
+from registry.oci.platform import spelled as spelled_platform
 from registry.oci.reference import Reference
 
 MAX_DEPTH = 4
@@ -28,9 +30,11 @@ MAX_DEPTH = 4
 _UNKNOWN = "unknown/unknown"
 
 
-def resolve(entry: ImageEntry, platforms: Sequence[str], inputs: Inputs) -> LockedArtifact:
-    """Return the locked image. Raises DefinitionError."""
+def resolve(entry: ImageEntry, platforms: Sequence[str], inputs: Inputs) -> list[LockedArtifact]:
+    """Return the locked image, and what refers to it. Raises DefinitionError, RemoteError."""
     reference = Reference.parse(entry.image)
+    if entry.layout is None:
+        return registries.resolve(reference, platforms, inputs.require_registries())
     layout = Layout(inputs.directory(entry.layout), entry.layout)
     found = _Found(layout, frozenset(platforms))
     root = layout.root(reference)
@@ -44,14 +48,29 @@ def resolve(entry: ImageEntry, platforms: Sequence[str], inputs: Inputs) -> Lock
             seen=", ".join(sorted(found.platforms)) or "no platform",
             hint="put that platform into the layout, or take it from the definition's platforms",
         )
-    return LockedArtifact(
-        kind="image",
-        ref=str(reference),
-        root=found.manifests.pop(root.digest),
-        manifests=list(found.manifests.values()),
-        blobs=list(found.blobs.values()),
-        title=f"image {reference}",
-    )
+    referring = list(_referring(layout, reference, found))
+    image = found.artifact("image", str(reference), root, title=f"image {reference}")
+    return [image, *referring]
+
+
+def _referring(layout: Layout, image: Reference, found: _Found) -> Iterator[LockedArtifact]:
+    """Yield what the layout's index holds about what was taken, and about that: signatures of an SBOM, say."""
+    about, waiting = set(found.manifests), [one for one in layout.index().children if layout.path(one.digest).is_file()]
+    while waiting:
+        next_ones = []
+        for child in waiting:
+            is_known = child.media_type in INDEXES | MANIFESTS and child.digest not in about
+            subject = layout.manifest(child).subject if is_known else None
+            if subject is None or subject.digest not in about:
+                next_ones.append(child)
+                continue
+            taken = _Found(layout, found.wanted)
+            taken.take(child, depth=0)
+            about.add(child.digest)
+            yield taken.artifact("content", f"{image.served_at}@{child.digest}", child)
+        if len(next_ones) == len(waiting):
+            return
+        waiting = next_ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +82,7 @@ class Layout:
 
     def root(self, reference: Reference) -> Descriptor:
         """Return the descriptor of the image whose ref.name is the full `reference`. Raises DefinitionError."""
-        try:
-            index = Manifest.parse((self.folder / "index.json").read_bytes(), OCI_INDEX)
-        except (OSError, ValueError) as error:
-            raise self.fault("layout-invalid", f"not an OCI layout: {error}") from error
+        index = self.index()
         named = {child.annotations[REF_NAME]: child for child in index.children if REF_NAME in child.annotations}
         for name, child in named.items():
             if _same(name, reference):
@@ -79,6 +95,13 @@ class Layout:
             seen=", ".join(sorted(named)) or "no named image",
             hint="put the image into the layout under its full reference, or mend the definition",
         )
+
+    def index(self) -> Manifest:
+        """Return the layout's index. Raises DefinitionError."""
+        try:
+            return Manifest.parse((self.folder / "index.json").read_bytes(), OCI_INDEX)
+        except (OSError, ValueError) as error:
+            raise self.fault("layout-invalid", f"not an OCI layout: {error}") from error
 
     def path(self, digest: Digest) -> Path:
         """Return where a blob lies."""
@@ -124,7 +147,7 @@ class Layout:
     def platform(self, manifest: Manifest) -> str:
         """Return the platform that an image's config states, empty if it states none."""
         try:
-            return _platform(strictjson.loads(self.read(manifest.blobs[0])))
+            return spelled_platform(strictjson.loads(self.read(manifest.blobs[0])))
         except (ValueError, IndexError, AttributeError) as error:
             raise self.fault("layout-invalid", f"config of {manifest.digest}: {error}") from error
 
@@ -157,16 +180,22 @@ class _Found:
         if manifest.blobs:
             self.platforms |= {self.layout.platform(manifest)} & self.wanted
 
+    def artifact(self, kind: Kind, ref: str, root: Descriptor, title: str = "") -> LockedArtifact:
+        """Return what was taken, from `root` on."""
+        return LockedArtifact(
+            kind=kind,
+            ref=ref,
+            root=self.manifests[root.digest],
+            manifests=[one for digest, one in self.manifests.items() if digest != root.digest],
+            blobs=list(self.blobs.values()),
+            title=title,
+        )
+
     def _carried(self, children: Sequence[Descriptor]) -> Iterator[Descriptor]:
         for child in children:
-            platform = _platform(child.platform or {})
+            platform = spelled_platform(child.platform or {})
             if platform in self.wanted or (platform in {"", _UNKNOWN} and self.layout.path(child.digest).is_file()):
                 yield child
-
-
-def _platform(value: Mapping[str, Any]) -> str:
-    parts = [value.get("os"), value.get("architecture"), value.get("variant")]
-    return "/".join(part for part in parts if isinstance(part, str) and part)
 
 
 def _same(name: str, reference: Reference) -> bool:

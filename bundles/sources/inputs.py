@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bundles.definition import Location
+from bundles.sources.registries import Registries
 from registry.errors import DefinitionError
 
 
@@ -25,6 +26,18 @@ class Inputs:
     """What `--input NAME=PATH` gave."""
     scratch: Path
     """A private folder for package lists and the like; whoever made it removes it."""
+    registries: Registries | None = None
+    """How registries are reached, where that may be."""
+
+    def require_registries(self) -> Registries:
+        """Return how registries are reached. Raises DefinitionError where nobody said so."""
+        if self.registries is None:
+            raise DefinitionError(
+                "registries-out-of-reach",
+                "an image would have to come from its registry, and none is reached here",
+                hint="name a layout that holds the image: layout: {input: NAME}",
+            )
+        return self.registries
 
     def path(self, location: Location) -> Path:
         """Return where `location` lies, whether or not something is there. Raises DefinitionError."""

@@ -22,7 +22,7 @@ from registry.oci.digest import Digest
 from registry.oci.reference import Reference
 from registry.progress import Progress
 
-Step = tuple[str, Callable[[], LockedArtifact]]
+Step = tuple[str, Callable[[], LockedArtifact | list[LockedArtifact]]]
 
 
 def lock(definition_path: Path, inputs: Inputs, progress: Progress) -> Lock:
@@ -34,10 +34,12 @@ def lock(definition_path: Path, inputs: Inputs, progress: Progress) -> Lock:
     with progress.meter("resolve", len(steps), "artefacts") as meter:
         for label, step in steps:
             try:
-                found.append(step())
+                made = step()
+                found.extend(made if isinstance(made, list) else [made])
             except DefinitionError as fault:
                 faults.append(fault)
             meter.advance(1, label)
+    found = _once(found)
     faults.extend(_taken_twice(found))
     if len(faults) == 1:
         raise faults[0]
@@ -76,6 +78,12 @@ def _steps(definition: Definition, inputs: Inputs) -> Iterator[Step]:
         yield f"file {one.name}", partial(files.resolve_file, one, version, inputs)
     for apt in definition.apt:
         yield f"apt {apt.name}", partial(closure.resolve, apt, version, inputs)
+
+
+def _once(artifacts: list[LockedArtifact]) -> list[LockedArtifact]:
+    """Leave out what several images bring along, to the byte: a signature of two tags of one digest, say."""
+    seen: dict[str, LockedArtifact] = {}
+    return [one for one in artifacts if one.kind != "content" or seen.setdefault(one.ref, one) is one]
 
 
 def _taken_twice(artifacts: list[LockedArtifact]) -> Iterator[DefinitionError]:

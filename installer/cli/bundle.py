@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from installer.cli.render import Console, Verbs, amount, json_option, shown, typed
+from installer.cli.sources import Sources, source_options
 from installer.cli.trusting import Trust, trust_options
 from registry.errors import DefinitionError, UsageError
 
 if TYPE_CHECKING:
-    from bundles.sources.inputs import Inputs
     from bundles.verify import Verified
     from registry.oci.manifest import Manifest
 
@@ -25,9 +23,6 @@ LOCK_NAME = "bundle.lock.json"
 SIGN_WITH = "--root DIR --key KEY.pem --sequence N --best-before YYYY-MM-DD"
 FILE = click.Path(path_type=Path, dir_okay=False)
 lock_option = click.option("--lock", "lock_path", type=FILE, help=f"The lock.  [default: {LOCK_NAME} beside it]")
-input_option = click.option(
-    "--input", "given", multiple=True, metavar="NAME=PATH", help="Where an input lies; once for each."
-)
 at_least_option = click.option("--at-least", type=click.IntRange(1), metavar="N", help="Lowest sequence to accept.")
 
 
@@ -39,15 +34,15 @@ def bundle() -> None:
 @bundle.command()
 @click.argument("definition", type=FILE)
 @lock_option
-@input_option
+@source_options
 @json_option
-def lock(definition: Path, lock_path: Path | None, given: tuple[str, ...], as_json: bool) -> None:
+def lock(definition: Path, lock_path: Path | None, sources: Sources, as_json: bool) -> None:
     """Resolve DEFINITION: every artefact by digest and size. Unchanged sources give the same lock."""
     from bundles.sources import resolve  # noqa: PLC0415 - `--help` need not wait for it
     from registry.store import durable  # noqa: PLC0415
 
     console = Console(as_json=as_json)
-    with _inputs(definition, given) as inputs:
+    with sources.inputs(definition) as inputs:
         locked = resolve.lock(definition, inputs, console)
     path, data = lock_path or definition.with_name(LOCK_NAME), locked.encode()
     durable.replace(path, data)
@@ -59,7 +54,7 @@ def lock(definition: Path, lock_path: Path | None, given: tuple[str, ...], as_js
         "artifacts": len(locked.artifacts),
         "content": size,
     }
-    same = [*(["--lock", lock_path] if lock_path else []), *(part for one in given for part in ("--input", one))]
+    same = [*(["--lock", lock_path] if lock_path else []), *sources.again()]
     build_it = ("dryport", "bundle", "build", definition, *same, "--out", f"{locked.product}-{locked.version}.tar")
     text = (
         f"{path}\n  {locked.product} {locked.version}, {len(locked.artifacts)} artefacts, {amount(size)}\n"
@@ -72,9 +67,9 @@ def lock(definition: Path, lock_path: Path | None, given: tuple[str, ...], as_js
 @click.argument("definition", type=FILE)
 @click.option("--out", type=FILE, required=True, help="The bundle to make.")
 @lock_option
-@input_option
+@source_options
 @json_option
-def build(definition: Path, out: Path, lock_path: Path | None, given: tuple[str, ...], as_json: bool) -> None:
+def build(definition: Path, out: Path, lock_path: Path | None, sources: Sources, as_json: bool) -> None:
     """Build the bundle that DEFINITION's lock describes. The same lock gives the same bytes; a killed build goes on."""
     from bundles.archive import writer  # noqa: PLC0415 - as above
     from bundles.lock import Lock  # noqa: PLC0415
@@ -83,7 +78,7 @@ def build(definition: Path, out: Path, lock_path: Path | None, given: tuple[str,
     console, began = Console(as_json=as_json), time.monotonic()
     locked = Lock.read(lock_path or definition.with_name(LOCK_NAME))
     _require_current(definition, locked.definition)
-    with _inputs(definition, given) as inputs:
+    with sources.inputs(definition) as inputs:
         report = writer.build(locked, out, Fetcher(inputs), console)
     seconds = time.monotonic() - began
     value = {
@@ -279,26 +274,6 @@ def _release(verified: Verified) -> dict[str, Any]:
         "size": verified.archive.layout.size,
         "warnings": list(verified.warnings),
     }
-
-
-@contextmanager
-def _inputs(definition: Path, given: tuple[str, ...]) -> Iterator[Inputs]:
-    from bundles.sources.inputs import Inputs  # noqa: PLC0415 - as above
-
-    named: dict[str, Path] = {}
-    for item in given:
-        name, equals, path = item.partition("=")
-        if not (name and equals and path) or name in named:
-            raise UsageError(
-                "input-malformed",
-                "an input is given once, by name and path",
-                expected="NAME=PATH",
-                seen=item,
-                hint="give each once: --input NAME=PATH",
-            )
-        named[name] = Path(path)
-    with tempfile.TemporaryDirectory(prefix="dryport-") as scratch:
-        yield Inputs(definition.parent, named, Path(scratch))
 
 
 def _require_current(definition: Path, locked: str) -> None:

@@ -30,7 +30,7 @@ def layout(tmp_path: Path) -> Layout:
 def resolved(layout: Layout, image: str = WEB, platforms: list[str] | None = None) -> LockedArtifact:
     entry = ImageEntry(image=image, layout=Location(input="images"))
     inputs = Inputs(layout.folder.parent, {"images": layout.folder}, layout.folder.parent)
-    return images.resolve(entry, platforms or AMD64, inputs)
+    return images.resolve(entry, platforms or AMD64, inputs)[0]
 
 
 def refusal(layout: Layout, image: str = WEB, platforms: list[str] | None = None) -> DefinitionError:
