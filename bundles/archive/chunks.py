@@ -125,6 +125,13 @@ class ChunkHasher:
                 self._chunk = hashlib.sha256()
         self.count += len(rest)
 
+    def copy(self) -> ChunkHasher:
+        """Return one that goes on from here by itself."""
+        other = ChunkHasher(self.size)
+        other.count, other._chunks = self.count, list(self._chunks)
+        other._whole, other._chunk = self._whole.copy(), self._chunk.copy()
+        return other
+
     @property
     def digest(self) -> Digest:
         """The digest of all bytes so far."""

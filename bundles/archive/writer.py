@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bundles.archive import tar
-from bundles.archive.chunks import ChunkHasher, blob_name
+from bundles.archive.chunks import CHUNK_BYTES, ChunkHasher, blob_name
 from bundles.archive.layout import LAYOUT_DATA, Layout, Member, carried, index_json
 from bundles.archive.reader import Archive, read_head
 from bundles.archive.region import REGION_BYTES, pack_region
@@ -165,36 +165,57 @@ class _Builder:
         blob = self._blobs[member.name]
         ref = self._refs[blob.digest]
         hasher = self._kept(member)
-        if hasher is None:
-            hasher = self._fetch(member, blob, meter)
-        else:
-            meter.advance(member.size, ref)
+        meter.advance(hasher.count, ref)
+        if hasher.count < member.size or hasher.digest != blob.digest:
+            try:
+                hasher = self._fetch(member, blob, hasher, meter)
+            except _OtherBytesError:
+                if not hasher.count:
+                    raise
+                # What an earlier run left was not the blob's beginning: begin anew, once.
+                meter.advance(-member.size, ref)
+                hasher = self._fetch(member, blob, ChunkHasher(member.size), meter)
         return hasher.chunks
 
-    def _kept(self, member: Member) -> ChunkHasher | None:
-        """Return the hashes of what an earlier run left in the member's place, if it is the member."""
-        if member.size and not self.part.has_data(member.offset, member.size):
-            return None
-        hasher = ChunkHasher(member.size)
-        for at in range(member.offset, member.end, READ_BYTES):
-            self._check_stop()
-            with _on_this_machine(self.part.part):
-                hasher.update(self.part.read(at, min(READ_BYTES, member.end - at)))
-        return hasher if blob_name(hasher.digest) == member.name else None
+    def _kept(self, member: Member) -> ChunkHasher:
+        """Return the hashes of what an earlier run left in the member's place: all of it, or a number of whole chunks.
 
-    def _fetch(self, member: Member, blob: LockedBlob, meter: Meter) -> ChunkHasher:
-        hasher, count = ChunkHasher(member.size), 0
+        Nothing tells whether a beginning is the right one before the end is there: the blob's digest judges both. The
+        last chunk that holds anything may be half written; a run of zeros behind it was never written.
+        """
+        if not member.size or not self.part.has_data(member.offset, member.size):
+            return ChunkHasher(member.size)
+        hasher = ChunkHasher(member.size)
+        sound = hasher.copy()
+        for begin in range(0, member.size, CHUNK_BYTES):
+            length = min(CHUNK_BYTES, member.size - begin)
+            before = hasher.copy()
+            holds = False
+            for at in range(begin, begin + length, READ_BYTES):
+                self._check_stop()
+                with _on_this_machine(self.part.part):
+                    data = self.part.read(member.offset + at, min(READ_BYTES, begin + length - at))
+                holds = holds or any(data)
+                hasher.update(data)
+            if holds:
+                sound = before
+            if not self.part.has_data(member.offset + begin + length, member.size - begin - length):
+                break
+        is_whole = hasher.count == member.size and blob_name(hasher.digest) == member.name
+        return hasher if is_whole else sound
+
+    def _fetch(self, member: Member, blob: LockedBlob, begun: ChunkHasher, meter: Meter) -> ChunkHasher:
+        hasher, start = begun.copy(), begun.count
         ref = self._refs[blob.digest]
         try:
-            with self._open(blob) as blocks:
+            with self._open(blob, start) as blocks:
                 for block in blocks:
                     self._check_stop()
-                    if count + len(block) > blob.size:
+                    if hasher.count + len(block) > blob.size:
                         raise self._changed(blob, f"more than {blob.size} bytes")
                     with _on_this_machine(self.part.part):
-                        self.part.write(member.offset + count, block)
+                        self.part.write(member.offset + hasher.count, block)
                     hasher.update(block)
-                    count += len(block)
                     meter.advance(len(block), ref)
         except DefinitionError as error:  # a source tells of itself; which artefact it was for is known here
             raise _for(ref, error) from error
@@ -205,18 +226,18 @@ class _Builder:
                 where=self._origin(blob),
                 hint="see that the source is there and readable, then build again: it goes on where this one stopped",
             ) from error
-        if count != blob.size or hasher.digest != blob.digest:
-            raise self._changed(blob, f"{hasher.digest}, {count} bytes")
         with self._counting:
-            self.fetched += count
+            self.fetched += hasher.count - start
+        if hasher.count != blob.size or hasher.digest != blob.digest:
+            raise self._changed(blob, f"{hasher.digest}, {hasher.count} bytes")
         return hasher
 
     @contextmanager
-    def _open(self, blob: LockedBlob) -> Iterator[Iterator[bytes]]:
+    def _open(self, blob: LockedBlob, start: int) -> Iterator[Iterator[bytes]]:
         if isinstance(blob.origin, Inline):
-            yield iter([blob.origin.text.encode()])
+            yield iter([blob.origin.text.encode()[start:]])
         else:
-            with self.fetch(blob, 0) as blocks:
+            with self.fetch(blob, start) as blocks:
                 yield blocks
 
     def _origin(self, blob: LockedBlob) -> str:
@@ -226,8 +247,8 @@ class _Builder:
         if self._stop.is_set():
             raise SiteError("build-stopped", "another blob's failure stopped the build")
 
-    def _changed(self, blob: LockedBlob, seen: str) -> DefinitionError:
-        return DefinitionError(
+    def _changed(self, blob: LockedBlob, seen: str) -> _OtherBytesError:
+        return _OtherBytesError(
             "source-changed",
             "a source no longer has the bytes that were locked",
             where=self._origin(blob),
@@ -237,9 +258,13 @@ class _Builder:
         )
 
 
+class _OtherBytesError(DefinitionError):
+    """All bytes came, and they are not the blob's."""
+
+
 def _for(ref: str, error: DefinitionError) -> DefinitionError:
     where = error.where if error.where.startswith(ref) else f"{ref}: {error.where}"
-    return DefinitionError(
+    return type(error)(
         error.reference,
         error.message,
         where=where,

@@ -12,6 +12,7 @@ from typing import Never
 
 import pytest
 
+from bundles.archive.chunks import CHUNK_BYTES
 from bundles.archive.layout import Layout, carried
 from bundles.archive.reader import Archive, read_head
 from bundles.archive.region import REGION_BYTES, pack_region
@@ -143,7 +144,7 @@ def test_a_build_that_stopped_goes_on_and_ends_in_the_same_bytes(tmp_path: Path,
     sample.fetched.clear()
     report = sample.build(path)
     assert sample.fetched == [missing]
-    assert report.fetched == len(whole)
+    assert report.fetched == len(whole) - 2 * CHUNK_BYTES, "whole chunks that are there are kept"
     assert path.read_bytes() == fresh.read_bytes()
     assert not part_of(path).exists()
 
@@ -158,7 +159,39 @@ def test_what_a_crash_tore_in_the_part_is_fetched_again(tmp_path: Path, path: Pa
     torn[700] ^= 1  # a header
     durable.replace(part_of(path), bytes(torn))
     sample.build(path)
-    assert [str(digest.hex) for digest in sample.fetched] == [largest.name.rpartition("/")[2]]
+    # Its end first, as if it had only been cut off; then all of it.
+    assert {str(digest.hex) for digest in sample.fetched} == {largest.name.rpartition("/")[2]}
+    assert len(sample.fetched) == 2
+    assert path.read_bytes() == fresh.read_bytes()
+
+
+@pytest.mark.parametrize("kept", [1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES + 5])
+def test_a_blob_that_was_cut_off_goes_on_at_the_last_whole_chunk(tmp_path: Path, path: Path, kept: int):
+    fresh = tmp_path / "fresh.tar"
+    Sample.large().build(fresh)
+    sample = Sample.large()
+    largest = max(sample.sources, key=lambda digest: len(sample.sources[digest]))
+    whole = sample.sources[largest]
+    sample.sources[largest] = whole[:kept]
+    with pytest.raises(DefinitionError):
+        sample.build(path)
+    sample.sources[largest] = whole
+    report = sample.build(path)
+    assert report.fetched == len(whole) - (kept - 1) // CHUNK_BYTES * CHUNK_BYTES
+    assert path.read_bytes() == fresh.read_bytes()
+
+
+def test_another_blobs_beginning_in_the_part_costs_one_more_fetch_and_nothing_else(tmp_path: Path, path: Path):
+    fresh = tmp_path / "fresh.tar"
+    Sample.large().build(fresh)
+    sample = Sample.large()
+    largest = max(sample.sources, key=lambda digest: len(sample.sources[digest]))
+    whole = sample.sources[largest]
+    sample.sources[largest] = noise("something else", 5 << 20)
+    with pytest.raises(DefinitionError):
+        sample.build(path)
+    sample.sources[largest] = whole
+    sample.build(path)
     assert path.read_bytes() == fresh.read_bytes()
 
 
