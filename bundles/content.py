@@ -107,9 +107,10 @@ class MemberContent:
         return self._entry.size
 
     @property
-    def extent(self) -> Extent:
-        """Where its bytes lie in the bundle; unlike those that `read` gives they are not proven."""
-        return Extent(self._archive.medium.handle, self._entry.offset, self._entry.size)
+    def extent(self) -> Extent | None:
+        """Where its bytes lie in one piece, if they do; unlike those that `read` gives they are not proven."""
+        located = self._archive.medium.located(self._entry.offset, self._entry.size)
+        return Extent(*located, self._entry.size) if located else None
 
     def read(self, offset: int, length: int) -> bytes:
         """Return `length` proven bytes from `offset`, fewer only at the end. Raises MediaError if they are damaged."""

@@ -11,6 +11,7 @@ the site would remember if it accepted this release, and the caller saves it whe
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -59,9 +60,14 @@ class Verified:
         self.archive.close()
 
 
-def verify(bundle: Path, state: TrustState, *, now: datetime, at_least: int | None = None) -> Verified:
-    """Return the bundle as verified against what the site trusts. Raises TrustError or MediaError."""
-    head = read_head(bundle)
+def verify(
+    bundle: Path, state: TrustState, *, now: datetime, at_least: int | None = None, folders: Iterable[Path] = ()
+) -> Verified:
+    """Return the bundle as verified against what the site trusts; some of its volumes may lie in `folders`.
+
+    Raises TrustError or MediaError.
+    """
+    head = read_head(bundle, folders)
     try:
         return _prove(head, state, now, at_least)
     except BaseException:

@@ -49,8 +49,8 @@ class Located(Protocol):
     """
 
     @property
-    def extent(self) -> Extent:
-        """Where its bytes lie."""
+    def extent(self) -> Extent | None:
+        """Where its bytes lie; None for one that lies in several pieces after all."""
         ...
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from bundles.archive.artifacts import owners
 from bundles.archive.chunks import TableEntry
+from bundles.archive.medium import Medium
 from bundles.archive.reader import Archive
 from registry.errors import MediaError
 from registry.oci.digest import Digest
@@ -31,14 +32,14 @@ class Damage:
     """Offsets in the file; `end` is the first byte behind."""
     cause: str
 
-    def error(self, path: str, refs: list[str]) -> MediaError:
+    def error(self, medium: Medium, refs: list[str]) -> MediaError:
         """Return the finding: byte range, member, artefacts."""
         more = f" and {len(refs) - _NAMED_REFS} more" if len(refs) > _NAMED_REFS else ""
         used_by = f"{', '.join(refs[:_NAMED_REFS])}{more}" if refs else "a manifest that is damaged itself"
         return MediaError(
             "blob-damaged",
             self.cause,
-            where=f"{path} bytes {self.begin}-{self.end - 1}, in {self.member.name}, needed by {used_by}",
+            where=f"{medium.where(self.begin, self.end)}, in {self.member.name}, needed by {used_by}",
         )
 
 
@@ -50,7 +51,7 @@ def check_all(archive: Archive, progress: Progress) -> None:
     if not damages:
         return
     needed_by = owners(archive)
-    findings = [one.error(str(archive.medium.path), needed_by.get(one.member.name, [])) for one in damages]
+    findings = [one.error(archive.medium, needed_by.get(one.member.name, [])) for one in damages]
     affected = sorted({ref for one in damages for ref in needed_by.get(one.member.name, [])})
     raise MediaError(
         "bundle-damaged",

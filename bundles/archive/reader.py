@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
@@ -59,12 +60,14 @@ class Head:
         self.close()
 
 
-def read_head(path: Path, *, judge_region: bool = True) -> Head:
-    """Return the head of a bundle. Raises MediaError, for what is no bundle or too short to have a head.
+def read_head(path: Path, folders: Iterable[Path] = (), *, judge_region: bool = True) -> Head:
+    """Return the head of a bundle, of whose volumes some may lie in `folders`.
+
+    Raises MediaError, for what is no bundle or too short to have a head.
 
     With `judge_region=False` the region is not looked at: a torn one can be signed again.
     """
-    medium = Medium(path)
+    medium = Medium(path, folders)
     try:
         start = tar.header(LAYOUT_NAME, len(LAYOUT_DATA))
         _check_start(medium, start)
@@ -108,7 +111,7 @@ class Archive:
             raise MediaError(
                 "table-damaged",
                 "the chunk table is not the one that index.json names",
-                where=f"{self.medium.path} bytes {table_at + tar.BLOCK}-{table_at + tar.BLOCK + table_size - 1}",
+                where=self.medium.where(table_at + tar.BLOCK, table_at + tar.BLOCK + table_size),
                 expected=str(self.table_digest),
                 seen=str(Digest.of(data)),
                 hint=AGAIN,
@@ -137,11 +140,12 @@ class Archive:
             raise MediaError(
                 "bundle-overlong",
                 "something was added behind the bundle's end",
-                where=f"{self.medium.path} bytes {self.layout.size}-{self.medium.size - 1}",
+                where=self.medium.where(self.layout.size, self.medium.size),
                 expected=f"{self.layout.size} bytes",
                 seen=f"{self.medium.size} bytes",
                 hint=AGAIN,
             )
+        self.medium.check_volumes(Digest.of(self.head.index), self.layout.size)
         for offset, expected, follower in self.layout.gaps():
             seen = self.medium.read(offset, len(expected), expected_size=self.layout.size)
             if seen != expected:
@@ -156,7 +160,7 @@ class Archive:
                 raise MediaError(
                     "member-unexpected",
                     f"{member.name} is not what the signed metadata makes it",
-                    where=f"{self.medium.path} bytes {member.offset}-{member.end - 1}",
+                    where=self.medium.where(member.offset, member.end),
                     hint=AGAIN,
                 )
 
@@ -175,7 +179,7 @@ class Archive:
         return MediaError(
             "member-unexpected",
             message,
-            where=f"{self.medium.path} bytes {offset}-{offset + len(expected) - 1}, before {follower}",
+            where=f"{self.medium.where(offset, offset + len(expected))}, before {follower}",
             expected=wanted,
             seen=found,
             hint=AGAIN,
@@ -190,7 +194,7 @@ class Archive:
             raise MediaError(
                 "blob-damaged",
                 "bytes on the medium do not match their signed digest",
-                where=f"{self.medium.path} bytes {at}-{at + length - 1}, in {entry.name}",
+                where=f"{self.medium.where(at, at + length)}, in {entry.name}",
                 hint="copy the bundle again; the whole damage is listed by: dryport bundle verify",
             )
         return data

@@ -14,7 +14,7 @@ import errno
 import os
 import shlex
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -23,8 +23,10 @@ from pathlib import Path
 from bundles.archive import tar
 from bundles.archive.chunks import CHUNK_BYTES, ChunkHasher, blob_name
 from bundles.archive.layout import LAYOUT_DATA, Layout, Member, carried, index_json
+from bundles.archive.parts import Part, opened, parts_of
 from bundles.archive.reader import Archive, read_head
 from bundles.archive.region import REGION_BYTES, pack_region
+from bundles.archive.volumes import Cut
 from bundles.lock import Inline, Lock, LockedBlob
 from bundles.sources.fetch import described
 from registry.errors import DefinitionError, DryportError, MediaError, SiteError
@@ -55,8 +57,10 @@ class BuildReport:
     """The destination already was the bundle of this lock; nothing was written."""
 
 
-def build(lock: Lock, destination: Path, fetch: Fetch, progress: Progress) -> BuildReport:
-    """Make the bundle that `lock` describes at `destination`.
+def build(
+    lock: Lock, destination: Path, fetch: Fetch, progress: Progress, *, volume_bytes: int | None = None
+) -> BuildReport:
+    """Make the bundle that `lock` describes at `destination`, as one file or as volumes of at most so many bytes.
 
     Raises DefinitionError `source-changed` if a blob is not what was locked, SiteError `bundle-exists`, `space-short`,
     `build-running` or `write-failed`, and whatever `fetch` raises. The part stays for the next run.
@@ -64,11 +68,11 @@ def build(lock: Lock, destination: Path, fetch: Fetch, progress: Progress) -> Bu
     lock = carried(lock)
     layout = Layout.of_lock(lock)
     content = sum(member.size for member in layout.blobs)
-    if index := _already_there(lock, layout, destination):
+    if index := _already_there(lock, layout, destination, volume_bytes):
         return BuildReport(destination, index, layout.size, content, 0, unchanged=True)
-    _check_space(destination, layout)
-    with _on_this_machine(destination), durable.Preallocated(destination, layout.size) as part:
-        builder = _Builder(lock, layout, part, fetch)
+    _check_space(destination, layout, parts_of(destination, layout.size, volume_bytes))
+    with _on_this_machine(destination), opened(destination, layout.size, volume_bytes) as part:
+        builder = _Builder(lock, layout, part, fetch, destination)
         builder.prepare()
         with progress.meter(f"build {destination.name}", content) as meter:
             chunks = builder.place_all(meter)
@@ -85,7 +89,7 @@ def build(lock: Lock, destination: Path, fetch: Fetch, progress: Progress) -> Bu
                 raise RuntimeError(f"{member.name} was planned with another size")
             part.write(member.offset, data)
         builder.write_gaps(final)
-        part.publish()
+        part.publish(index)
     return BuildReport(destination, index, layout.size, content, builder.fetched, unchanged=False)
 
 
@@ -98,14 +102,15 @@ def sign_in_place(bundle: Path, files: Mapping[str, bytes]) -> None:
     region = pack_region(files)
     with read_head(bundle, judge_region=False) as head, _on_this_machine(bundle):
         Archive(head)
-        durable.overwrite(bundle, head.region_offset, region)
+        file, at = head.medium.file_at(head.region_offset)
+        durable.overwrite(file, at, region)
 
 
 class _Builder:
     """One run over one part; `place_all` works on several blobs at a time."""
 
-    def __init__(self, lock: Lock, layout: Layout, part: durable.Preallocated, fetch: Fetch) -> None:
-        self.layout, self.part, self.fetch = layout, part, fetch
+    def __init__(self, lock: Lock, layout: Layout, part: Part, fetch: Fetch, destination: Path) -> None:
+        self.layout, self.part, self.fetch, self.destination = layout, part, fetch, destination
         self.fetched = 0
         self._blobs = {blob_name(blob.digest): blob for blob in lock.blobs()}
         self._refs: dict[Digest, str] = {}
@@ -193,7 +198,7 @@ class _Builder:
             holds = False
             for at in range(begin, begin + length, READ_BYTES):
                 self._check_stop()
-                with _on_this_machine(self.part.part):
+                with _on_this_machine(self.destination):
                     data = self.part.read(member.offset + at, min(READ_BYTES, begin + length - at))
                 holds = holds or any(data)
                 hasher.update(data)
@@ -213,7 +218,7 @@ class _Builder:
                     self._check_stop()
                     if hasher.count + len(block) > blob.size:
                         raise self._changed(blob, f"more than {blob.size} bytes")
-                    with _on_this_machine(self.part.part):
+                    with _on_this_machine(self.destination):
                         self.part.write(member.offset + hasher.count, block)
                     hasher.update(block)
                     meter.advance(len(block), ref)
@@ -275,7 +280,7 @@ def _for(ref: str, error: DefinitionError) -> DefinitionError:
     )
 
 
-def _already_there(lock: Lock, layout: Layout, destination: Path) -> Digest | None:
+def _already_there(lock: Lock, layout: Layout, destination: Path, volume_bytes: int | None) -> Digest | None:
     """Return the index digest if the destination is whole in all but blob bytes, and made from this very lock.
 
     Raises SiteError if another build could not bring back what is there: a signed bundle, or no bundle at all.
@@ -288,7 +293,8 @@ def _already_there(lock: Lock, layout: Layout, destination: Path) -> Digest | No
             same = [(entry.name, entry.size, entry.offset) for entry in archive.table.members] == [
                 (member.name, member.size, member.offset) for member in layout.blobs
             ]
-            if same and head.index == index_json(lock, archive.table_digest):
+            is_cut_so = head.medium.slices == (Cut.of(layout.size, volume_bytes).slices if volume_bytes else None)
+            if same and is_cut_so and head.index == index_json(lock, archive.table_digest):
                 return Digest.of(head.index)
     except MediaError as error:
         if error.reference == "bundle-missing":
@@ -309,11 +315,11 @@ def _already_there(lock: Lock, layout: Layout, destination: Path) -> Digest | No
     return None
 
 
-def _check_space(destination: Path, layout: Layout) -> None:
+def _check_space(destination: Path, layout: Layout, parts: Sequence[Path]) -> None:
     with _on_this_machine(destination):
         about = os.statvfs(destination.parent)
     free = about.f_bavail * about.f_frsize
-    needed = layout.size - REGION_BYTES - durable.allocated(durable.Preallocated.part_of(destination))
+    needed = layout.size - REGION_BYTES - sum(map(durable.allocated, parts))
     if needed > free:
         raise SiteError(
             "space-short",

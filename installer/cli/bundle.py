@@ -13,6 +13,7 @@ import click
 from installer.cli.render import Console, Verbs, amount, json_option, shown, typed
 from installer.cli.sources import Sources, source_options
 from installer.cli.trusting import Trust, trust_options
+from installer.cli.volumes import split, volume_bytes, volume_dirs_option, volume_size_option
 from registry.errors import DefinitionError, UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ at_least_option = click.option("--at-least", type=click.IntRange(1), metavar="N"
 @click.group(cls=Verbs)
 def bundle() -> None:
     """Lock, build, sign, verify and inspect bundles."""
+
+
+bundle.add_command(split)
 
 
 @bundle.command()
@@ -67,9 +71,12 @@ def lock(definition: Path, lock_path: Path | None, sources: Sources, as_json: bo
 @click.argument("definition", type=FILE)
 @click.option("--out", type=FILE, required=True, help="The bundle to make.")
 @lock_option
+@volume_size_option
 @source_options
 @json_option
-def build(definition: Path, out: Path, lock_path: Path | None, sources: Sources, as_json: bool) -> None:
+def build(
+    *, definition: Path, out: Path, lock_path: Path | None, volume_size: str | None, sources: Sources, as_json: bool
+) -> None:
     """Build the bundle that DEFINITION's lock describes. The same lock gives the same bytes; a killed build goes on."""
     from bundles.archive import writer  # noqa: PLC0415 - as above
     from bundles.lock import Lock  # noqa: PLC0415
@@ -79,7 +86,7 @@ def build(definition: Path, out: Path, lock_path: Path | None, sources: Sources,
     locked = Lock.read(lock_path or definition.with_name(LOCK_NAME))
     _require_current(definition, locked.definition)
     with sources.inputs(definition) as inputs:
-        report = writer.build(locked, out, Fetcher(inputs), console)
+        report = writer.build(locked, out, Fetcher(inputs), console, volume_bytes=volume_bytes(volume_size))
     seconds = time.monotonic() - began
     value = {
         "path": str(out),
@@ -172,16 +179,11 @@ def sign(
 
 @bundle.command()
 @click.argument("path", metavar="BUNDLE", type=FILE)
+@volume_dirs_option
 @trust_options
 @at_least_option
 @json_option
-def verify(
-    *,
-    path: Path,
-    trust: Trust,
-    at_least: int | None,
-    as_json: bool,
-) -> None:
+def verify(*, path: Path, folders: tuple[Path, ...], trust: Trust, at_least: int | None, as_json: bool) -> None:
     """Check BUNDLE against what a site trusts, to the last byte. Changes nothing."""
     from bundles import verify as verification  # noqa: PLC0415 - as above
 
@@ -193,7 +195,7 @@ def verify(
             hint="give --home DIR, or --root 1.root.json with --fingerprint sha256:...",
         )
     console, began = Console(as_json=as_json), time.monotonic()
-    verified = verification.verify(path, state, now=datetime.now(UTC), at_least=at_least)
+    verified = verification.verify(path, state, now=datetime.now(UTC), at_least=at_least, folders=folders)
     verified.check_all(console)
     seconds = time.monotonic() - began
     for warning in verified.warnings:
@@ -211,9 +213,10 @@ def verify(
 
 @bundle.command()
 @click.argument("path", metavar="BUNDLE", type=FILE)
+@volume_dirs_option
 @trust_options
 @json_option
-def inspect(*, path: Path, trust: Trust, as_json: bool) -> None:
+def inspect(*, path: Path, folders: tuple[Path, ...], trust: Trust, as_json: bool) -> None:
     """List what BUNDLE holds, from its head alone. Without trust given, nothing of it is verified."""
     from bundles import verify as verification  # noqa: PLC0415 - as above
     from bundles.archive.reader import read_head, read_index  # noqa: PLC0415
@@ -221,11 +224,11 @@ def inspect(*, path: Path, trust: Trust, as_json: bool) -> None:
     state = trust.state()
     console = Console(as_json=as_json)
     if state is None:
-        with read_head(path) as head:
+        with read_head(path, folders) as head:
             index, is_signed, release = read_index(head), head.is_signed, {}
         console.note("UNVERIFIED: anybody could have written this; give --home, or --root with --fingerprint")
     else:
-        verified = verification.verify(path, state, now=datetime.now(UTC))
+        verified = verification.verify(path, state, now=datetime.now(UTC), folders=folders)
         index, is_signed, release = verified.archive.index, True, _release(verified)
     _print_index(console, path, index, is_signed=is_signed, release=release)
 

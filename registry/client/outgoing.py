@@ -82,10 +82,11 @@ class Outgoing:
 
     def _read(self, start: int, length: int) -> bytes | memoryview:
         try:
-            if isinstance(self.content, Proven) or not isinstance(self.content, Located):
+            is_plain = isinstance(self.content, Located) and not isinstance(self.content, Proven)
+            place = self.content.extent if is_plain and isinstance(self.content, Located) else None
+            if place is None:
                 block: bytes | memoryview = self.content.read(start, length)
             else:
-                place = self.content.extent
                 self._buffer = self._buffer or bytearray(min(BLOCK, self.descriptor.size))
                 view = memoryview(self._buffer)[:length]
                 block = view[: os.preadv(place.handle, [view], place.offset + start)]

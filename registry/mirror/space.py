@@ -52,7 +52,7 @@ def _shareable(store: Store, contents: Iterable[Content | None]) -> int:
         try:
             if not isinstance(content, Located):
                 break
-            if store.files.can_share(content.extent):
+            if (extent := content.extent) and store.files.can_share(extent):
                 found += content.size - content.size % SHARED_BLOCK
         finally:
             content.close()

@@ -45,12 +45,11 @@ def write(handle: int, digest: Digest, chunks: Iterable[bytes]) -> int:
 
 def take(handle: int, digest: Digest, content: Content, tell: Tell) -> Taken:
     """Make content the bytes of an empty file. Raises DigestMismatchError, OSError, and what reading it raises."""
-    if isinstance(content, Located):
-        at = content.extent
-        if shared := durable.share(at.handle, at.offset, at.size, handle):
-            if _holds(handle, digest, tell):
-                return Taken(at.size, shared)
-            os.ftruncate(handle, 0)
+    at = content.extent if isinstance(content, Located) else None
+    if at is not None and (shared := durable.share(at.handle, at.offset, at.size, handle)):
+        if _holds(handle, digest, tell):
+            return Taken(at.size, shared)
+        os.ftruncate(handle, 0)
     return Taken(write(handle, digest, blocks(content, tell)), 0)
 
 

@@ -191,7 +191,9 @@ def test_shared_blocks_that_the_disk_cannot_read_are_the_mediums_fault(
     sharing: Sharing, verified: Verified, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = verified.archive.members[blob_name(Digest.of(BASE))]
-    broken, read = {verified.archive.medium.handle: bad.offset}, os.pread
+    located = verified.archive.medium.located(bad.offset, bad.size)
+    assert located
+    broken, read = {located[0]: located[1]}, os.pread
     sharing.after = lambda target: broken.setdefault(target, 0) if os.fstat(target).st_size == 9 << 20 else None
 
     def pread(handle: int, length: int, offset: int) -> bytes:
