@@ -137,6 +137,12 @@ class LockedArtifact(Frozen):
     title: str = ""
     """A person's word for it: `podman 4.3.1 and 83 more packages`."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of all its distinct blobs and manifests."""
+        parts = {one.digest: one.size for one in (self.root, *self.manifests, *self.blobs)}
+        return sum(parts.values())
+
 
 class Lock(Frozen):
     """A whole `bundle.lock.json`."""

@@ -11,14 +11,14 @@ the site would remember if it accepted this release, and the caller saves it whe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from bundles.archive import damage
 from bundles.archive.layout import PRODUCT, VERSION
-from bundles.archive.reader import Archive, Head, read_head
+from bundles.archive.reader import Archive, Head, glance, read_head
 from bundles.content import BundleContent
 from bundles.trust.verify import Release, TrustState, judge
 from registry.content import Statement
@@ -75,17 +75,52 @@ def verify(
         raise
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the head of a bundle says; `release` is None where nobody was trusted, and then anybody may have written it.
+
+    Good for reading and comparing, never for installing: that takes a `Verified`.
+    """
+
+    archive: Archive
+    is_signed: bool
+    release: Release | None = None
+    warnings: tuple[str, ...] = ()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.archive.close()
+
+
+def look(bundle: Path, state: TrustState | None, *, now: datetime, folders: Iterable[Path] = ()) -> Look:
+    """Read head and table alone: signatures are checked where something is trusted. Raises TrustError, MediaError."""
+    head = glance(bundle, folders)
+    try:
+        if state is None:
+            return Look(Archive(head, is_whole=False), head.is_signed)
+        _, release, warnings = judge(_signed_region(head), head.index, state, now=now)
+        return Look(Archive(head, is_whole=False), head.is_signed, release, warnings)
+    except BaseException:
+        head.close()
+        raise
+
+
+def _signed_region(head: Head) -> Mapping[str, bytes]:
+    """Return the files that signing put there. Raises TrustError if nobody signed."""
+    if head.is_signed:
+        return head.region
+    raise TrustError(
+        "bundle-unsigned",
+        "nobody signed this bundle",
+        where=str(head.medium.path),
+        expected="signed metadata in the reserved region",
+        seen="an empty region",
+        hint="whoever built it signs it: dryport bundle sign BUNDLE --key release.pem --sequence N ...",
+    )
+
+
 def _prove(head: Head, state: TrustState, now: datetime, at_least: int | None) -> Verified:
-    if not head.is_signed:
-        raise TrustError(
-            "bundle-unsigned",
-            "nobody signed this bundle",
-            where=str(head.medium.path),
-            expected="signed metadata in the reserved region",
-            seen="an empty region",
-            hint="whoever built it signs it: dryport bundle sign BUNDLE --key release.pem --sequence N ...",
-        )
-    after, release, warnings = judge(head.region, head.index, state, now=now, at_least=at_least)
+    after, release, warnings = judge(_signed_region(head), head.index, state, now=now, at_least=at_least)
     archive = Archive(head)
     stated = tuple(archive.index.annotations.get(name, "") for name in (PRODUCT, VERSION))
     if stated != (release.product, release.version):

@@ -52,20 +52,22 @@ def carried_artifacts(archive: Archive) -> Iterator[CarriedArtifact]:
 
 def carried_lock(archive: Archive) -> Lock:
     """Return the lock that the bundle was built from. Raises MediaError if it carries none, or a damaged one."""
-    for artifact in carried_artifacts(archive):
-        layers = [one for one in artifact.blobs.values() if one.media_type == LOCK_LAYER]
-        if artifact.kind == "lock" and layers:
-            try:
+    for root in archive.index.children:
+        if root.annotations.get(KIND) != "lock":
+            continue
+        layers = [one for one in _walk(archive, root).blobs.values() if one.media_type == LOCK_LAYER]
+        try:
+            if layers:
                 return Lock.model_validate(
                     strictjson.loads(archive.read(layers[0].digest, LOCK_BYTES), limit=LOCK_BYTES)
                 )
-            except ValueError as error:
-                raise MediaError(
-                    "lock-invalid",
-                    "the carried lock cannot be read",
-                    seen=str(error),
-                    hint="tell whoever made the bundle; nothing of it is used",
-                ) from error
+        except ValueError as error:
+            raise MediaError(
+                "lock-invalid",
+                "the carried lock cannot be read",
+                seen=str(error),
+                hint="tell whoever made the bundle; nothing of it is used",
+            ) from error
     raise MediaError(
         "lock-missing",
         "the bundle does not carry its lock",

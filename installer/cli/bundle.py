@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from installer.cli.bundle_diff import diff
 from installer.cli.render import Console, Verbs, amount, json_option, shown, typed
 from installer.cli.sources import Sources, source_options
 from installer.cli.trusting import Trust, trust_options
@@ -17,8 +18,8 @@ from installer.cli.volumes import split, volume_bytes, volume_dirs_option, volum
 from registry.errors import DefinitionError, UsageError
 
 if TYPE_CHECKING:
-    from bundles.verify import Verified
-    from registry.oci.manifest import Manifest
+    from bundles.trust.verify import Release
+    from bundles.verify import Look
 
 LOCK_NAME = "bundle.lock.json"
 SIGN_WITH = "--root DIR --key KEY.pem --sequence N --best-before YYYY-MM-DD"
@@ -33,6 +34,7 @@ def bundle() -> None:
 
 
 bundle.add_command(split)
+bundle.add_command(diff)
 
 
 @bundle.command()
@@ -200,7 +202,11 @@ def verify(*, path: Path, folders: tuple[Path, ...], trust: Trust, at_least: int
     seconds = time.monotonic() - began
     for warning in verified.warnings:
         console.note(f"warning: {warning}")
-    value = {"path": str(path), **_release(verified), "seconds": round(seconds, 3)}
+    value = {
+        "path": str(path),
+        **_release(verified.release, verified.archive.layout.size, verified.warnings),
+        "seconds": round(seconds, 3),
+    }
     release = verified.release
     text = (
         f"{path}: verified, every byte of {amount(verified.archive.layout.size)} in {seconds:.1f} s\n"
@@ -218,54 +224,60 @@ def verify(*, path: Path, folders: tuple[Path, ...], trust: Trust, at_least: int
 @json_option
 def inspect(*, path: Path, folders: tuple[Path, ...], trust: Trust, as_json: bool) -> None:
     """List what BUNDLE holds, from its head alone. Without trust given, nothing of it is verified."""
-    from bundles import verify as verification  # noqa: PLC0415 - as above
-    from bundles.archive.reader import read_head, read_index  # noqa: PLC0415
+    from bundles.verify import look  # noqa: PLC0415 - as above
 
-    state = trust.state()
-    console = Console(as_json=as_json)
+    console, state = Console(as_json=as_json), trust.state()
+    seen = look(path, state, now=datetime.now(UTC), folders=folders)
     if state is None:
-        with read_head(path, folders) as head:
-            index, is_signed, release = read_index(head), head.is_signed, {}
         console.note("UNVERIFIED: anybody could have written this; give --home, or --root with --fingerprint")
-    else:
-        verified = verification.verify(path, state, now=datetime.now(UTC), folders=folders)
-        index, is_signed, release = verified.archive.index, True, _release(verified)
-    _print_index(console, path, index, is_signed=is_signed, release=release)
+    try:
+        _print_contents(console, path, seen)
+    finally:
+        seen.close()
 
 
-def _print_index(console: Console, path: Path, index: Manifest, *, is_signed: bool, release: Mapping[str, Any]) -> None:
-    from bundles.archive.layout import DESCRIPTION, KIND, PRODUCT, VERSION  # noqa: PLC0415 - as above
+def _print_contents(console: Console, path: Path, seen: Look) -> None:
+    from bundles.archive.artifacts import carried_lock  # noqa: PLC0415 - as above
+    from bundles.archive.layout import DESCRIPTION, KIND, PRODUCT, VERSION  # noqa: PLC0415
     from registry.oci.manifest import REF_NAME  # noqa: PLC0415
 
+    index, medium = seen.archive.index, seen.archive.medium
     product, version = (index.annotations.get(name, "") for name in (PRODUCT, VERSION))
+    sizes = {one.ref: one.size for one in carried_lock(seen.archive).artifacts}
     artifacts = [
         {
             "kind": one.annotations.get(KIND, ""),
             "ref": one.annotations.get(REF_NAME, ""),
             "digest": str(one.digest),
             "title": one.annotations.get(DESCRIPTION, ""),
+            "size": sizes.get(one.annotations.get(REF_NAME, ""), one.size),
         }
         for one in index.children
     ]
+    release = _release(seen.release, medium.size, seen.warnings) if seen.release else {}
     value = {
         "path": str(path),
         "verified": bool(release),
-        "signed": is_signed,
+        "signed": seen.is_signed,
         "product": product,
         "version": version,
         "index": str(index.digest),
+        "size": medium.size,
         "artifacts": artifacts,
         **release,
     }
-    state = "verified" if release else "signed, not checked" if is_signed else "NOT SIGNED"
-    lines = [f"{path}: {product} {version}, {state}, index {index.digest}"]
-    lines += [f"  {one['kind']:<10} {one['ref']}  {one['title']}".rstrip() for one in artifacts]
+    state = "verified" if release else "signed, not checked" if seen.is_signed else "NOT SIGNED"
+    volumes = f", volumes {len(medium.volumes.files)} of {medium.volumes.cut.count}" if medium.volumes else ""
+    lines = [f"{path}: {product} {version}, {state}, {amount(medium.size)}{volumes}, index {index.digest}"]
+    lines += [
+        f"  {one['kind']:<10} {one['ref']}  {amount(one['size'])}  {one['title']}".rstrip()  # type: ignore[arg-type]
+        for one in artifacts
+    ]
     lines = [shown(line, kept="") for line in lines]  # a name with a line break in it would be two lines
     console.result("BundleInspected", value, "\n".join(lines))
 
 
-def _release(verified: Verified) -> dict[str, Any]:
-    release = verified.release
+def _release(release: Release, size: int, warnings: Sequence[str]) -> dict[str, Any]:
     return {
         "product": release.product,
         "version": release.version,
@@ -274,8 +286,8 @@ def _release(verified: Verified) -> dict[str, Any]:
         "issued": release.issued.isoformat(),
         "bestBefore": release.best_before.isoformat(),
         "index": str(release.index),
-        "size": verified.archive.layout.size,
-        "warnings": list(verified.warnings),
+        "size": size,
+        "warnings": list(warnings),
     }
 
 
