@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -34,6 +35,14 @@ def _relative(text: str) -> str:
     return text
 
 
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None or parts.fragment:
+        raise ValueError("an address is http or https, with a host and without a login")
+    return text
+
+
+Url = Annotated[str, AfterValidator(_url)]
 Platform = Annotated[str, Field(pattern=r"^[a-z0-9]+/[a-z0-9]+(/[a-z0-9]+)?$")]
 # Apt's command line has a grammar of its own (`name-` removes, `name/suite` selects): only plain names pass.
 AptPackageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]*[a-z0-9+]$")]
@@ -89,10 +98,28 @@ class KitEntry(Section):
 
 
 class FileEntry(Section):
-    """Any other file, carried as it is under `name`."""
+    """Any other file, carried as it is under `name`: one that is here, or one at an address, pinned by its sha256."""
+
+    name: str = Field(pattern=_NAME)
+    file: Location | None = None
+    url: Url | None = None
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _one(self) -> FileEntry:
+        if (self.file is None) == (self.url is None):
+            raise ValueError("give either file or url")
+        if self.url and not self.sha256:
+            raise ValueError("a file at an address is pinned by its sha256")
+        return self
+
+
+class VmImageEntry(Section):
+    """A disk image for virtual machines or sticks: an OVA, a qcow2, a raw disk or an ISO, told by its content."""
 
     name: str = Field(pattern=_NAME)
     file: Location
+    platform: Platform = "linux/amd64"
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
 
 
@@ -124,6 +151,7 @@ class Definition(Section):
     images: list[ImageEntry] = []
     packs: list[PackEntry] = []
     apt: list[AptEntry] = []
+    vmimages: list[VmImageEntry] = []
     files: list[FileEntry] = []
 
     @classmethod

@@ -62,7 +62,9 @@ class Fetcher:
                 yield from self._downloads.blocks(package, blob, start)
             case RegistryBlob(repository=place):
                 yield from self._inputs.require_registries().blocks(place, blob, start)
-            case UrlBlob() | SourceBlob():
+            case UrlBlob(url=url):
+                yield from self._inputs.addresses.blocks(url, blob, start)
+            case SourceBlob():
                 name = described(blob)
                 raise DefinitionError(
                     "source-missing",

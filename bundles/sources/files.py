@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from bundles.definition import FileEntry, KitEntry, Location
-from bundles.lock import LocalFile, LockedArtifact, LockedBlob
+from bundles.lock import LocalFile, LockedArtifact, LockedBlob, UrlBlob
 from bundles.sources.artifact import Layer, made
 from bundles.sources.inputs import Inputs, spelled
 from registry.errors import DefinitionError
@@ -35,20 +36,27 @@ def resolve_kit(entry: KitEntry, inputs: Inputs) -> LockedArtifact:
             hint="give the file that `dryport kit build` made",
         )
     version = path.name.removeprefix("dryport-kit-").removesuffix(f"-{platform}.tar")
-    blob = _file(entry.file, path, KIT_LAYER, entry.sha256)
+    blob = local_file(entry.file, path, KIT_LAYER, entry.sha256)
     ref = f"dryport/kit:{version}-{platform}"
     return made("kit", KIT_TYPE, ref, [Layer(path.name, blob)], title=f"dryport {version} for {entry.platform}")
 
 
 def resolve_file(entry: FileEntry, version: str, inputs: Inputs) -> LockedArtifact:
     """Return the locked file. Raises DefinitionError."""
-    path = inputs.file(entry.file)
-    blob = _file(entry.file, path, FILE_TYPE, entry.sha256)
+    if entry.url and entry.sha256:
+        size = inputs.addresses.size(entry.url)
+        digest, title = Digest("sha256", entry.sha256), PurePosixPath(urlsplit(entry.url).path).name or entry.name
+        blob = LockedBlob(digest=digest, size=size, media_type=FILE_TYPE, origin=UrlBlob(url=entry.url))
+    else:
+        location = entry.file or Location(path="")
+        path = inputs.file(location)
+        blob, title = local_file(location, path, FILE_TYPE, entry.sha256), path.name
     ref = f"dryport/file/{entry.name}:{version}"
-    return made("file", FILE_TYPE, ref, [Layer(path.name, blob)], title=f"file {entry.name}")
+    return made("file", FILE_TYPE, ref, [Layer(title, blob)], title=f"file {entry.name}")
 
 
-def _file(location: Location, path: Path, media_type: str, pinned: str | None) -> LockedBlob:
+def local_file(location: Location, path: Path, media_type: str, pinned: str | None) -> LockedBlob:
+    """Return a file of this machine as it is. Raises DefinitionError, also if it is not the pinned one."""
     try:
         with path.open("rb") as stream:
             digest, size = Digest.of_stream(stream), stream.tell()

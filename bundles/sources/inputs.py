@@ -8,10 +8,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bundles.definition import Location
+from bundles.sources.addresses import Addresses
 from bundles.sources.registries import Registries
 from registry.errors import DefinitionError
 
@@ -28,6 +29,7 @@ class Inputs:
     """A private folder for package lists and the like; whoever made it removes it."""
     registries: Registries | None = None
     """How registries are reached, where that may be."""
+    addresses: Addresses = field(default_factory=Addresses)
 
     def require_registries(self) -> Registries:
         """Return how registries are reached. Raises DefinitionError where nobody said so."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bundles.definition import Definition
 from bundles.lock import Lock, LockedArtifact
-from bundles.sources import files, folders, images
+from bundles.sources import files, folders, images, vmimages
 from bundles.sources.apt import closure
 from bundles.sources.inputs import Inputs
 from registry.errors import DefinitionError
@@ -74,6 +74,8 @@ def _steps(definition: Definition, inputs: Inputs) -> Iterator[Step]:
         yield image.image, partial(images.resolve, image, definition.platforms, inputs)
     for pack in definition.packs:
         yield "pack", partial(folders.resolve_pack, pack, carried, inputs)
+    for disk in definition.vmimages:
+        yield f"image {disk.name}", partial(vmimages.resolve, disk, version, inputs)
     for one in definition.files:
         yield f"file {one.name}", partial(files.resolve_file, one, version, inputs)
     for apt in definition.apt:

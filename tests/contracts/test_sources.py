@@ -90,6 +90,12 @@ def plain_file(folder: Path, _: ExitStack) -> Case:
     return Case(folder, "files: [{name: notes, file: {path: notes.txt}}]", folder / "notes.txt", "notes.txt")
 
 
+def vmimage(folder: Path, _: ExitStack) -> Case:
+    path = folder / "disk.img"
+    path.write_bytes(bytes(510) + b"\x55\xaa" + b"disk" * 100_000 + bytes(512 - 400_000 % 512))
+    return Case(folder, "vmimages: [{name: host, file: {path: disk.img}}]", path, "disk.img")
+
+
 def apt(folder: Path, stack: ExitStack) -> Case:
     need("apt-get", "apt-config", "dpkg-deb", "gpgv")
     server = PackageServer.start(folder / "server")
@@ -124,7 +130,7 @@ def registry_image(folder: Path, stack: ExitStack) -> Case:
     return Case(folder, entry, carrier, "test/app", registries=registries, withdraw=withdraw)
 
 
-KINDS = [image, registry_image, pack, playbooks, kit, plain_file, pytest.param(apt, marks=pytest.mark.interop)]
+KINDS = [image, registry_image, pack, playbooks, kit, plain_file, vmimage, pytest.param(apt, marks=pytest.mark.interop)]
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
