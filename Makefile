@@ -1,6 +1,6 @@
 # What a developer runs; `make` alone lists it. Works in a folder with spaces, and a second run repeats nothing.
 .DEFAULT_GOAL := help
-.PHONY: help setup test check demo demo-down accept-slice accept-registry accept-packs kit bench lock programs
+.PHONY: help setup test check demo demo-down accept-slice accept-registry accept-packs accept-bundles kit bench lock programs
 
 ROOT := $(filter 0,$(shell id -u))
 RUN := PATH="$$PWD/.venv/bin:$$PATH"
@@ -85,6 +85,9 @@ accept-registry: setup ## Show the complete registry's promises, in figures
 
 accept-packs: setup ## Show the promises of packs, profiles and mirrors, in figures
 	@$(RUN) .venv/bin/python -m tests.lab.accept_packs
+
+accept-bundles: setup ## Show what bundles and trust promise, beside other bundlers
+	@$(RUN) .venv/bin/python -m tests.lab.accept_bundles
 
 kit: setup ## Build the kit into dist/
 	@$(RUN) dryport kit build --out dist

@@ -132,6 +132,8 @@ class MemberContent:
     def _chunk(self, number: int) -> bytes:
         kept, data = self._kept  # one assignment below, one load here: threads see a whole pair
         if kept != number:
+            data = b""
+            self._kept = (-1, data)  # many blobs on their way at once hold one chunk each, not two
             data = self._archive.read_chunk(self._entry, number)
             self._kept = (number, data)
         return data

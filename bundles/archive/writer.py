@@ -188,26 +188,28 @@ class _Builder:
         Nothing tells whether a beginning is the right one before the end is there: the blob's digest judges both. The
         last chunk that holds anything may be half written; a run of zeros behind it was never written.
         """
-        if not member.size or not self.part.has_data(member.offset, member.size):
-            return ChunkHasher(member.size)
         hasher = ChunkHasher(member.size)
         sound = hasher.copy()
         for begin in range(0, member.size, CHUNK_BYTES):
-            length = min(CHUNK_BYTES, member.size - begin)
-            before = hasher.copy()
-            holds = False
-            for at in range(begin, begin + length, READ_BYTES):
-                self._check_stop()
-                with _on_this_machine(self.destination):
-                    data = self.part.read(member.offset + at, min(READ_BYTES, begin + length - at))
-                holds = holds or any(data)
-                hasher.update(data)
-            if holds:
-                sound = before
-            if not self.part.has_data(member.offset + begin + length, member.size - begin - length):
+            if not self._holds(member.offset + begin, member.end):
                 break
+            before, is_written = hasher.copy(), False
+            for at in range(begin, min(begin + CHUNK_BYTES, member.size), READ_BYTES):
+                self._check_stop()
+                length = min(READ_BYTES, begin + CHUNK_BYTES - at, member.size - at)
+                with _on_this_machine(self.destination):
+                    data = self.part.read(member.offset + at, length)
+                is_written = is_written or data.count(0) < length
+                hasher.update(data)
+            if is_written:
+                sound = before
         is_whole = hasher.count == member.size and blob_name(hasher.digest) == member.name
         return hasher if is_whole else sound
+
+    def _holds(self, begin: int, end: int) -> bool:
+        """Say whether anything was written there, but for headers: those share the blocks at a member's ends."""
+        inner = -(-begin // tar.ALIGNMENT) * tar.ALIGNMENT, end // tar.ALIGNMENT * tar.ALIGNMENT
+        return inner[0] >= inner[1] or self.part.has_data(inner[0], inner[1] - inner[0])
 
     def _fetch(self, member: Member, blob: LockedBlob, begun: ChunkHasher, meter: Meter) -> ChunkHasher:
         hasher, start = begun.copy(), begun.count

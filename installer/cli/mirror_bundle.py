@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from installer.cli.render import Console
 
 
-def build_bundle(console: Console, ends: Ends, product: str | None, version: str | None) -> None:
+def build_bundle(
+    console: Console, ends: Ends, product: str | None, version: str | None, volume_bytes: int | None
+) -> None:
     """Build the bundle. Raises UsageError, and what reading the source and building raise."""
     from bundles import mirrored  # noqa: PLC0415 - `--help` need not wait for it
     from bundles.archive import writer  # noqa: PLC0415
@@ -35,7 +37,7 @@ def build_bundle(console: Console, ends: Ends, product: str | None, version: str
             )
         platforms = ends.selection.platforms or mirrored.platforms(graphs, source)
         lock = mirrored.locked(graphs, ends.artefact, mirrored.Product(product, version, sorted(platforms)))
-        report = writer.build(lock, path, mirrored.SourceFetch(source), console)
+        report = writer.build(lock, path, mirrored.SourceFetch(source), console, volume_bytes=volume_bytes)
     value = {
         "source": str(ends.source.place),
         "destination": str(ends.target.place),

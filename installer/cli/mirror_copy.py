@@ -12,6 +12,7 @@ from installer.cli.mirror_ends import Ends, what_options
 from installer.cli.places import FILE, FORMS
 from installer.cli.probing import state_folder
 from installer.cli.render import Console, amount, json_option, typed
+from installer.cli.volumes import volume_bytes, volume_size_option
 from registry.errors import DefinitionError, RemoteError, UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ PLAN_AGAIN = "plan again: dryport mirror delete SRC DST --plan FILE"
 @click.option("--journal", "journal_file", type=FILE, help="Where a killed copy goes on from.")
 @click.option("--report", "report_file", type=FILE, help="Write the report there too, as JSON.")
 @click.option("--product", metavar="NAME", help="What a bundle as DST is called.")
+@volume_size_option
 @click.option("--version", metavar="VERSION", help="Its version.")
 @click.option("--dry-run", is_flag=True, help="Say what would be copied, with bytes, and copy nothing.")
 @json_option
@@ -58,7 +60,7 @@ def copy(
     from registry.mirror.journal import Journal  # noqa: PLC0415
 
     console = Console(as_json=as_json)
-    product = options.pop("product"), options.pop("version")
+    product = options.pop("product"), options.pop("version"), volume_bytes(options.pop("volume_size"))
     ends = Ends.of(source, destination, options)
     terms = ends.terms(streams)
     if ends.target.place.kind == "bundle" and not dry_run:

@@ -16,7 +16,8 @@ begun = time.monotonic()
 process = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
 _, status, used = os.wait4(process, 0)
 wall = time.monotonic() - begun
-found = [os.waitstatus_to_exitcode(status), wall, used.ru_utime + used.ru_stime, used.ru_maxrss << 10]
+code, cpu = os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
+found = [code, wall, cpu, used.ru_maxrss << 10, used.ru_oublock << 9]
 with open(sys.argv[1], "w") as file:
     json.dump(found, file)
 """
@@ -35,11 +36,19 @@ class Cost:
     """Bytes that its largest process held at once."""
     sent: int = 0
     """Bytes that went to the target, where they were counted."""
+    written: int = 0
+    """Bytes that its processes made the system write to disk."""
 
     def least(self, other: Cost) -> Cost:
         """Return the best of both, but for memory."""
         memory, sent = max(self.memory, other.memory), max(self.sent, other.sent)
-        return Cost(min(self.wall, other.wall), min(self.cpu, other.cpu), memory, sent)
+        wall, cpu, written = min(self.wall, other.wall), min(self.cpu, other.cpu), max(self.written, other.written)
+        return Cost(wall, cpu, memory, sent, written)
+
+    def then(self, other: Cost) -> Cost:
+        """Return what this costs, and then the other."""
+        wall, cpu, memory = self.wall + other.wall, self.cpu + other.cpu, max(self.memory, other.memory)
+        return Cost(wall, cpu, memory, self.sent + other.sent, self.written + other.written)
 
 
 def run(commands: Commands, home: Path) -> Cost:
@@ -50,8 +59,8 @@ def run(commands: Commands, home: Path) -> Cost:
         with log.open("wb") as out:
             launch = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(figures), *command]
             subprocess.run(launch, stdout=out, stderr=out, env=environment(home), cwd=home, check=True)
-        code, wall, cpu, memory = json.loads(figures.read_text())
+        code, wall, cpu, memory, written = json.loads(figures.read_text())
         if code:
             raise SystemExit(f"{' '.join(command)} ended with {code}: {log.read_text()[-2000:]}")
-        cost = Cost(cost.wall + wall, cost.cpu + cpu, max(cost.memory, memory))
+        cost = cost.then(Cost(wall, cpu, memory, written=written))
     return cost
