@@ -56,7 +56,12 @@ class Ceremony:
     @property
     def is_complete(self) -> bool:
         """Whether a site can trust this root."""
-        return not any(signing.missing for signing in self.signings)
+        return not self.lacks_previous and not any(signing.missing for signing in self.signings)
+
+    @property
+    def lacks_previous(self) -> bool:
+        """Whether the keys of the root before it have a say, and that root was not given."""
+        return self.version > 1 and len(self.signings) == 1
 
 
 def new_root(
@@ -103,7 +108,7 @@ def new_root(
 def sign_root(root: bytes, signer: Signer, previous: bytes | None = None) -> bytes:
     """Return `root` with one signature more; unchanged if this key has signed it already. Raises TrustError."""
     metadata = read("root", root, Root)
-    authorities = [metadata.signed] + ([read("previous root", previous, Root).signed] if previous else [])
+    authorities = [metadata.signed] + ([_previous(metadata.signed, previous)] if previous else [])
     before = metadata.signatures.copy()
     for authority in authorities:
         key = _own_key(authority, Root.type, signer)
@@ -121,7 +126,7 @@ def ceremony(root: bytes, previous: bytes | None = None) -> Ceremony:
     metadata = read("root", root, Root)
     signings = [_signing(metadata.signed, metadata, f"root {metadata.signed.version}")]
     if previous:
-        before = read("previous root", previous, Root).signed
+        before = _previous(metadata.signed, previous)
         signings.insert(0, _signing(before, metadata, f"root {before.version}"))
     others = tuple(
         Signing(name, role.threshold, {keyid: label(metadata.signed, keyid) for keyid in role.keyids}, frozenset())
@@ -190,6 +195,19 @@ def _own_key(root: Root, role: str, signer: Signer) -> Key | None:
     own = material(public_key(signer))
     keys = [root.keys[keyid] for keyid in root.roles[role].keyids]
     return next((key for key in keys if material(key) == own), None)
+
+
+def _previous(root: Root, data: bytes) -> Root:
+    before = read("previous root", data, Root).signed
+    if before.version + 1 != root.version:
+        raise UsageError(
+            "root-not-next",
+            "the root given as the one before it is another one",
+            expected=f"root {root.version - 1}",
+            seen=f"root {before.version}",
+            hint=f"give --previous {root.version - 1}.root.json",
+        )
+    return before
 
 
 def _signing(by: Root, metadata: Metadata[Root], role: str) -> Signing:
