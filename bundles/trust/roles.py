@@ -221,11 +221,11 @@ def _continued(
     """Return the statement with the earlier signers' time of issue, and their signatures that hold; or neither."""
     if _TARGETS not in earlier:
         return statement, {}
-    metadata = read(_TARGETS, earlier[_TARGETS], Targets)
-    target = metadata.signed.targets.get(TARGET)
     try:
+        metadata = read(_TARGETS, earlier[_TARGETS], Targets)
+        target = metadata.signed.targets.get(TARGET)
         said = Statement.from_json(target.custom if target else None)
-    except ValueError:
+    except (TrustError, ValueError):  # damaged, or another's: it can be signed anew
         return statement, {}
     same = replace(statement, issued=said.issued) == said
     if not same or metadata.signed.targets != {TARGET: _target(index, said)}:

@@ -125,6 +125,12 @@ def test_a_signer_who_says_something_else_begins_anew(other: dict[str, Any]):
     assert refused(region, index, publisher.begin()).reference == "release-below-threshold"
 
 
+@pytest.mark.parametrize("damaged", [b"", b"{}", b'{"signed":1,"signatures":[]}'])
+def test_a_damaged_region_can_be_signed_anew(damaged: bytes):
+    publisher = Publisher()
+    judge(*publisher.bundle(earlier={"metadata/targets.json": damaged}), publisher.begin(), now=NOW)
+
+
 def test_a_strangers_signature_in_the_region_is_not_carried_on():
     publisher, stranger = Publisher(release_keys=2, release_threshold=2), keys(1)
     earlier, _ = publisher.bundle(signers=publisher.release[:1])
