@@ -8,7 +8,7 @@ PYTEST := $(RUN) .venv/bin/python -m pytest -q
 # What the demonstration, the lab and the tests against foreign programs run; on Debian, as root, installed if missing.
 PROGRAMS := python3-venv podman runc skopeo mmdebstrap openssh-client openssl iproute2 containernetworking-plugins \
 	apache2-utils uidmap dpkg-dev gpgv strace buildah containerd chromium chromium-driver fonts-dejavu-core nginx-light \
-	libarchive-tools xfsprogs btrfs-progs
+	libarchive-tools xfsprogs btrfs-progs softhsm2 opensc
 # A network namespace that holds nothing but its own loopback; who is not root stays who he is inside.
 ifdef ROOT
 ALONE := unshare --net sh -c 'ip link set lo up && exec "$$@"' sh

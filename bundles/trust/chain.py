@@ -17,6 +17,7 @@ from registry.oci.digest import Digest
 
 SIGNATURE = "metadata/index.json.sig"
 _SIGNED = {SIGNATURE, "metadata/timestamp.json", "metadata/snapshot.json", "metadata/targets.json"}
+_MADE_LAST = {"metadata/timestamp.json", "metadata/snapshot.json"}
 _ROOT_NAME = re.compile(r"metadata/([1-9][0-9]{0,5})\.root\.json")
 
 
@@ -68,15 +69,16 @@ def _files(region: Mapping[str, bytes]) -> dict[int, bytes]:
         )
     missing = sorted(_SIGNED - set(region)) + ([] if found else ["metadata/1.root.json"])
     unknown = sorted(name for name in region if name not in _SIGNED and not _ROOT_NAME.fullmatch(name))
+    begun = set(missing) == _MADE_LAST  # by the first of several signers
     if missing or unknown or len(found) > LIMITS.roots:
         raise TrustError(
-            "metadata-incomplete" if missing else "metadata-unexpected",
+            ("release-below-threshold" if begun else "metadata-incomplete") if missing else "metadata-unexpected",
             "the reserved region does not hold exactly the files of a signed bundle",
             where="metadata/",
             expected=f"{', '.join(sorted(_SIGNED))} and 1 to {LIMITS.roots} roots",
             seen=f"missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown)[:200] or 'none'}; "
             f"{len(found)} roots",
-            hint=AGAIN,
+            hint="let the missing signers go on: dryport bundle sign BUNDLE ..." if begun else AGAIN,
         )
     return dict(sorted(found.items()))
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from securesystemslib.signer import Key, Signature, Signer
@@ -22,7 +22,17 @@ from bundles.trust.verify import TARGET, TrustState, fingerprint, judge
 from registry.errors import TrustError, UsageError
 from registry.oci.digest import Digest
 
-__all__ = ["Ceremony", "Statement", "ceremony", "end_of_day", "new_root", "sign_release", "sign_root"]
+__all__ = [
+    "Ceremony",
+    "Statement",
+    "ceremony",
+    "end_of_day",
+    "new_root",
+    "release_signing",
+    "sign_release",
+    "sign_root",
+]
+_TARGETS = "metadata/targets.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,12 @@ class Ceremony:
     @property
     def is_complete(self) -> bool:
         """Whether a site can trust this root."""
-        return not any(signing.missing for signing in self.signings)
+        return not self.lacks_previous and not any(signing.missing for signing in self.signings)
+
+    @property
+    def lacks_previous(self) -> bool:
+        """Whether the keys of the root before it have a say, and that root was not given."""
+        return self.version > 1 and len(self.signings) == 1
 
 
 def new_root(
@@ -68,7 +83,11 @@ def new_root(
     *,
     version: int = 1,
 ) -> bytes:
-    """Return an unsigned root; the release keys also sign snapshot and timestamp. Raises UsageError."""
+    """Return an unsigned root. Raises UsageError.
+
+    Any one release key signs snapshot and timestamp: they only bind versions and digests, and what a release is stands
+    in the targets, which the release threshold signs. So signers can work in turn: a snapshot binds finished targets.
+    """
     everyone = [*root_keys, *release_keys]
     twice = len({material(public.key) for public in everyone}) != len(everyone)
     if twice:
@@ -87,7 +106,8 @@ def new_root(
                 hint="give more keys, or a lower threshold",
             )
     release = [public.key.keyid for public in release_keys]
-    roles = {name: Role(list(release), release_threshold) for name in ("targets", "snapshot", "timestamp")}
+    thresholds = {"targets": release_threshold, "snapshot": 1, "timestamp": 1}
+    roles = {name: Role(list(release), wanted) for name, wanted in thresholds.items()}
     roles["root"] = Role([public.key.keyid for public in root_keys], threshold)
     root = Root(
         version,
@@ -103,7 +123,7 @@ def new_root(
 def sign_root(root: bytes, signer: Signer, previous: bytes | None = None) -> bytes:
     """Return `root` with one signature more; unchanged if this key has signed it already. Raises TrustError."""
     metadata = read("root", root, Root)
-    authorities = [metadata.signed] + ([read("previous root", previous, Root).signed] if previous else [])
+    authorities = [metadata.signed] + ([_previous(metadata.signed, previous)] if previous else [])
     before = metadata.signatures.copy()
     for authority in authorities:
         key = _own_key(authority, Root.type, signer)
@@ -121,7 +141,7 @@ def ceremony(root: bytes, previous: bytes | None = None) -> Ceremony:
     metadata = read("root", root, Root)
     signings = [_signing(metadata.signed, metadata, f"root {metadata.signed.version}")]
     if previous:
-        before = read("previous root", previous, Root).signed
+        before = _previous(metadata.signed, previous)
         signings.insert(0, _signing(before, metadata, f"root {before.version}"))
     others = tuple(
         Signing(name, role.threshold, {keyid: label(metadata.signed, keyid) for keyid in role.keyids}, frozenset())
@@ -132,12 +152,18 @@ def ceremony(root: bytes, previous: bytes | None = None) -> Ceremony:
 
 
 def sign_release(
-    index: bytes, statement: Statement, roots: Sequence[bytes], signers: Sequence[Signer]
+    index: bytes,
+    statement: Statement,
+    roots: Sequence[bytes],
+    signers: Sequence[Signer],
+    earlier: Mapping[str, bytes] | None = None,
 ) -> dict[str, bytes]:
     """Return the files of the reserved region, by full name. Raises TrustError.
 
-    `roots` are all roots from 1 on, in any order. Refused are keys the newest root does not name, too few of them, and
-    a root that expires before the release's best-before.
+    `roots` are all roots from 1 on, in any order. Refused are keys the newest root does not name, and a root that
+    expires before the release's best-before. `earlier` is the region as signers before these left it: their signatures
+    are kept if they say the same of the same index, but for the time of issue, which stays theirs. Until the release
+    threshold is met the region lacks snapshot and timestamp, and no site accepts it.
     """
     chain = sorted((read("root", root, Root).signed.version, root) for root in roots)
     if not chain or not signers or [version for version, _ in chain] != list(range(1, len(chain) + 1)):
@@ -156,27 +182,63 @@ def sign_release(
             seen=spell(statement.best_before),
             hint="choose an earlier best-before, or make a newer root first",
         )
-    version, expires = statement.sequence, statement.best_before
-    target = TargetFile.from_data(TARGET, index, ["sha256"])
-    target.unrecognized_fields["custom"] = statement.as_json()
-    targets = _signed(Targets(version, expires=expires, targets={TARGET: target}), root, signers)
+    stated, signatures = _continued(index, statement, root, earlier or {})
+    version, expires = stated.sequence, stated.best_before
+    targets = _signed(
+        Targets(version, expires=expires, targets={TARGET: _target(index, stated)}), root, signers, signatures
+    )
+    region = {f"metadata/{version}.root.json": data for version, data in chain} | {
+        "metadata/targets.json": targets,
+        SIGNATURE: sign_detached(signers[0], index),
+    }
+    if release_signing(region).missing:
+        return region
     bound = MetaFile.from_data(version, targets, ["sha256"])
     snapshot = _signed(Snapshot(version, expires=expires, meta={"targets.json": bound}), root, signers)
     bound = MetaFile.from_data(version, snapshot, ["sha256"])
     timestamp = _signed(Timestamp(version, expires=expires, snapshot_meta=bound), root, signers)
-    region = {f"metadata/{version}.root.json": data for version, data in chain} | {
-        "metadata/timestamp.json": timestamp,
-        "metadata/snapshot.json": snapshot,
-        "metadata/targets.json": targets,
-        SIGNATURE: sign_detached(signers[0], index),
-    }
+    region |= {"metadata/timestamp.json": timestamp, "metadata/snapshot.json": snapshot}
     first = chain[0][1]
-    judge(region, index, TrustState.begin(first, fingerprint(first)), now=statement.issued)
+    judge(region, index, TrustState.begin(first, fingerprint(first)), now=stated.issued)
     return region
 
 
-def _signed(payload: Kind, root: Root, signers: Sequence[Signer]) -> bytes:
-    metadata: Metadata[Kind] = Metadata(payload)
+def release_signing(region: Mapping[str, bytes]) -> Signing:
+    """Return how far the release signatures in a region have come, by the newest root in it. Raises TrustError."""
+    roots = [read(name, data, Root).signed for name, data in region.items() if name.endswith(".root.json")]
+    return _signing(max(roots, key=lambda one: one.version), read(_TARGETS, region[_TARGETS], Targets), "release")
+
+
+def _target(index: bytes, statement: Statement) -> TargetFile:
+    target = TargetFile.from_data(TARGET, index, ["sha256"])
+    target.unrecognized_fields["custom"] = statement.as_json()
+    return target
+
+
+def _continued(
+    index: bytes, statement: Statement, root: Root, earlier: Mapping[str, bytes]
+) -> tuple[Statement, dict[str, Signature]]:
+    """Return the statement with the earlier signers' time of issue, and their signatures that hold; or neither."""
+    if _TARGETS not in earlier:
+        return statement, {}
+    try:
+        metadata = read(_TARGETS, earlier[_TARGETS], Targets)
+        target = metadata.signed.targets.get(TARGET)
+        said = Statement.from_json(target.custom if target else None)
+    except (TrustError, ValueError):  # damaged, or another's: it can be signed anew
+        return statement, {}
+    same = replace(statement, issued=said.issued) == said
+    if not same or metadata.signed.targets != {TARGET: _target(index, said)}:
+        return statement, {}
+    result = root.get_verification_result(Targets.type, metadata.signed_bytes, metadata.signatures)
+    kept = {keyid: metadata.signatures[keyid] for keyid in result.signed}
+    return (said, kept) if kept else (statement, {})
+
+
+def _signed(
+    payload: Kind, root: Root, signers: Sequence[Signer], earlier: Mapping[str, Signature] | None = None
+) -> bytes:
+    metadata: Metadata[Kind] = Metadata(payload, dict(earlier or {}))
     for signer in signers:
         key = _own_key(root, payload.type, signer)
         if key is None:
@@ -192,9 +254,23 @@ def _own_key(root: Root, role: str, signer: Signer) -> Key | None:
     return next((key for key in keys if material(key) == own), None)
 
 
-def _signing(by: Root, metadata: Metadata[Root], role: str) -> Signing:
-    result = by.get_verification_result(Root.type, metadata.signed_bytes, metadata.signatures)
-    keys = {keyid: label(by, keyid) for keyid in by.roles[Root.type].keyids}
+def _previous(root: Root, data: bytes) -> Root:
+    before = read("previous root", data, Root).signed
+    if before.version + 1 != root.version:
+        raise UsageError(
+            "root-not-next",
+            "the root given as the one before it is another one",
+            expected=f"root {root.version - 1}",
+            seen=f"root {before.version}",
+            hint=f"give --previous {root.version - 1}.root.json",
+        )
+    return before
+
+
+def _signing(by: Root, metadata: Metadata[Kind], role: str) -> Signing:
+    kind = metadata.signed.type
+    result = by.get_verification_result(kind, metadata.signed_bytes, metadata.signatures)
+    keys = {keyid: label(by, keyid) for keyid in by.roles[kind].keyids}
     return Signing(role, result.threshold, keys, frozenset(result.signed))
 
 

@@ -59,4 +59,10 @@ def _file(location: str, secret: Secret | None) -> Signer:
     return CryptoSigner(read_private(path, secret()))
 
 
-SCHEMES: dict[str, Callable[[str, Secret | None], Signer]] = {"file": _file}
+def _token(location: str, secret: Secret | None) -> Signer:
+    from bundles.trust.tokens import open_token  # noqa: PLC0415 - for those who have a token
+
+    return open_token(location, secret)
+
+
+SCHEMES: dict[str, Callable[[str, Secret | None], Signer]] = {"file": _file, "pkcs11": _token}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from installer.cli.render import Console, Verbs, amount, json_option, shown, typ
 from installer.cli.sources import Sources, source_options
 from installer.cli.trusting import Trust, trust_options
 from installer.cli.volumes import split, volume_bytes, volume_dirs_option, volume_size_option
-from registry.errors import DefinitionError, UsageError
+from registry.errors import DefinitionError, MediaError, UsageError
 
 if TYPE_CHECKING:
     from bundles.trust.verify import Release
@@ -145,11 +145,14 @@ def sign(
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Sign BUNDLE in place. All roots go with it: 1.root.json and every later one."""
+    """Sign BUNDLE in place. All roots go with it: 1.root.json and every later one.
+
+    Several signers work in turn, each with the same sequence and best-before: what the others signed stays.
+    """
     from bundles.archive.artifacts import carried_lock  # noqa: PLC0415 - as above
     from bundles.archive.reader import Archive, read_head  # noqa: PLC0415
     from bundles.archive.writer import sign_in_place  # noqa: PLC0415
-    from bundles.trust.roles import Statement, end_of_day, sign_release  # noqa: PLC0415
+    from bundles.trust.roles import Statement, end_of_day, release_signing, sign_release  # noqa: PLC0415
     from bundles.trust.signers import open_signer  # noqa: PLC0415
     from installer.cli.key import secret_from  # noqa: PLC0415
 
@@ -172,11 +175,28 @@ def sign(
             hint="give --best-before as YYYY-MM-DD, in the future, and a --sequence below 2**53",
         ) from error
     secret = secret_from(passphrase_file)
-    files = sign_release(index, statement, _root_files(roots), [open_signer(key, secret) for key in keys])
+    signers = [open_signer(key, secret) for key in keys]
+    files = sign_release(index, statement, _root_files(roots), signers, _signed_before(path))
     sign_in_place(path, files)
+    signing = release_signing(files)
     value = {"path": str(path), **statement.as_json(), "files": {name: len(data) for name, data in files.items()}}
+    value |= {"threshold": signing.threshold, "signed": sorted(signing.signed), "missing": signing.missing}
     text = f"{path}\n  signed as {locked.product} {locked.version}, sequence {sequence}, usable until {best_before}"
+    if signing.missing:
+        left = ", ".join(one for keyid, one in signing.keys.items() if keyid not in signing.signed)
+        text += f"\n  NOT COMPLETE: {signing.threshold} keys must sign, {signing.missing} missing, of {left}"
     Console(as_json=as_json).result("BundleSigned", {**value, "kind": "BundleSigned"}, text)
+
+
+def _signed_before(path: Path) -> Mapping[str, bytes]:
+    """Return what earlier signers left in the region; nothing of a torn one, which is signed anew."""
+    from bundles.archive.reader import read_head  # noqa: PLC0415 - as above
+
+    try:
+        with read_head(path) as head:
+            return head.region
+    except MediaError:
+        return {}
 
 
 @bundle.command()

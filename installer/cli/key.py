@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from bundles.trust.roles import Ceremony, Signing
 
 FILE = click.Path(path_type=Path, dir_okay=False)
-KEYS = {"type": FILE, "multiple": True, "required": True}
+NEW = {"type": FILE, "multiple": True}
+KEYS = {**NEW, "required": True}
 passphrase_option = click.option("--passphrase-file", type=FILE, help="File whose first line is the passphrase.")
 signer_option = click.option(
     "--key",
@@ -27,7 +28,22 @@ signer_option = click.option(
     required=True,
     help="Private key: a PEM file, or a URI such as file:KEY.pem.",
 )
-previous_option = click.option("--previous", type=FILE, help="The root before it, whose keys have to sign as well.")
+previous_option = click.option(
+    "--previous",
+    type=FILE,
+    help="The root before it, whose keys have to sign as well; else the one that lies beside it.",
+)
+expires_option = click.option(
+    "--expires",
+    "days",
+    type=click.IntRange(1, 36_500),
+    metavar="DAYS",
+    required=True,
+    help="Days until the root expires.",
+)
+next_option = click.option(
+    "--out", type=FILE, required=True, help="Where the unsigned root goes, usually 2.root.json beside the first."
+)
 
 
 @click.group(cls=Verbs)
@@ -67,14 +83,7 @@ def new(name: str, out: Path, passphrase_file: Path | None, as_json: bool) -> No
     show_default=True,
     help="How many of them must sign.",
 )
-@click.option(
-    "--expires",
-    "days",
-    type=click.IntRange(1, 36_500),
-    metavar="DAYS",
-    required=True,
-    help="Days until the root expires.",
-)
+@expires_option
 @click.option("--out", type=FILE, required=True, help="Where the unsigned root goes, usually 1.root.json.")
 @json_option
 def init(
@@ -89,19 +98,81 @@ def init(
 ) -> None:
     """Write the first root: who may sign what. It counts when enough of its keys have signed it."""
     from bundles.trust.keys import read_public  # noqa: PLC0415 - as above
-    from bundles.trust.roles import ceremony, new_root  # noqa: PLC0415
-    from registry.store import durable  # noqa: PLC0415
+    from bundles.trust.roles import new_root  # noqa: PLC0415
 
     roots, releases = ([read_public(path) for path in paths] for paths in (root_keys, release_keys))
-    expires = datetime.now(UTC) + timedelta(days=days)
-    root = new_root(roots, threshold, releases, release_threshold, expires)
-    if out.exists():
-        hint = f"go on with it: {typed('dryport', 'key', 'show', out)}; or choose another name"
-        raise UsageError("root-exists", "a root is never overwritten", where=str(out), hint=hint)
-    with _writing(out):
-        durable.make_folder(out.parent)
-        durable.create(out, root, 0o644)
-    _print(ceremony(root), out, as_json=as_json)
+    _create(new_root(roots, threshold, releases, release_threshold, _after(days)), out, None, as_json=as_json)
+
+
+@key.command()
+@click.argument("root", type=FILE)
+@click.option("--root", "root_keys", **NEW, help="Public key of the new root role, which replaces it; once for each.")  # type: ignore[arg-type]
+@click.option("--threshold", type=click.IntRange(1), metavar="N", help="How many of them must sign; else as before.")
+@click.option("--release", "release_keys", **NEW, help="Public key of the new release role; once for each.")  # type: ignore[arg-type]
+@click.option("--release-threshold", type=click.IntRange(1), metavar="N", help="How many of them; else as before.")
+@expires_option
+@next_option
+@json_option
+def rotate(
+    *,
+    root: Path,
+    root_keys: tuple[Path, ...],
+    threshold: int | None,
+    release_keys: tuple[Path, ...],
+    release_threshold: int | None,
+    days: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Write the root after ROOT. A role whose keys are not given keeps them; enough keys of both roots must sign it.
+
+    Example: dryport key rotate roots/1.root.json --release new.pub --expires 3650 --out roots/2.root.json
+    """
+    from bundles.trust.keys import read_public  # noqa: PLC0415 - as above
+    from bundles.trust.succession import next_root  # noqa: PLC0415
+
+    previous = _read(root)
+    roots, releases = ([read_public(path) for path in paths] for paths in (root_keys, release_keys))
+    made = next_root(
+        previous,
+        _after(days),
+        root_keys=roots,
+        threshold=threshold,
+        release_keys=releases,
+        release_threshold=release_threshold,
+    )
+    _create(made, out, previous, as_json=as_json)
+
+
+@key.command()
+@click.argument("root", type=FILE)
+@click.argument("revoked", metavar="NAME|ID...", nargs=-1, required=True)
+@click.option("--root", "root_keys", **NEW, help="Public key to add to the root role; once for each.")  # type: ignore[arg-type]
+@click.option("--release", "release_keys", **NEW, help="Public key to add to the release role; once for each.")  # type: ignore[arg-type]
+@expires_option
+@next_option
+@json_option
+def revoke(
+    *,
+    root: Path,
+    revoked: tuple[str, ...],
+    root_keys: tuple[Path, ...],
+    release_keys: tuple[Path, ...],
+    days: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Write the root after ROOT without the keys named. Sites refuse them as soon as they read it in any bundle.
+
+    Example: dryport key revoke roots/1.root.json release --release new.pub --expires 3650 --out roots/2.root.json
+    """
+    from bundles.trust.keys import read_public  # noqa: PLC0415 - as above
+    from bundles.trust.succession import revoking_root  # noqa: PLC0415
+
+    previous = _read(root)
+    roots, releases = ([read_public(path) for path in paths] for paths in (root_keys, release_keys))
+    made = revoking_root(previous, _after(days), revoked, root_keys=roots, release_keys=releases)
+    _create(made, out, previous, as_json=as_json)
 
 
 @key.command("sign-root")
@@ -116,7 +187,8 @@ def sign_root(root: Path, signer: str, passphrase_file: Path | None, previous: P
     from bundles.trust.signers import open_signer  # noqa: PLC0415
     from registry.store import durable  # noqa: PLC0415
 
-    before, forerunner = _read(root), _read(previous) if previous else None
+    before = _read(root)
+    forerunner = _forerunner(root, before, previous)
     after = roles.sign_root(before, open_signer(signer, secret_from(passphrase_file)), forerunner)
     if after == before:
         Console(as_json=as_json).note("this key had signed already; nothing was changed")
@@ -134,7 +206,35 @@ def show(root: Path, previous: Path | None, as_json: bool) -> None:
     """Print what ROOT says, who has signed it, and who is missing."""
     from bundles.trust.roles import ceremony  # noqa: PLC0415 - as above
 
-    _print(ceremony(_read(root), _read(previous) if previous else None), root, as_json=as_json)
+    data = _read(root)
+    _print(ceremony(data, _forerunner(root, data, previous)), root, as_json=as_json)
+
+
+def _after(days: int) -> datetime:
+    return datetime.now(UTC) + timedelta(days=days)
+
+
+def _create(made: bytes, out: Path, previous: bytes | None, *, as_json: bool) -> None:
+    from bundles.trust.roles import ceremony  # noqa: PLC0415 - as above
+    from registry.store import durable  # noqa: PLC0415
+
+    if out.exists():
+        hint = f"go on with it: {typed('dryport', 'key', 'show', out)}; or choose another name"
+        raise UsageError("root-exists", "a root is never overwritten", where=str(out), hint=hint)
+    with _writing(out):
+        durable.make_folder(out.parent)
+        durable.create(out, made, 0o644)
+    _print(ceremony(made, previous), out, as_json=as_json)
+
+
+def _forerunner(path: Path, root: bytes, given: Path | None) -> bytes | None:
+    """Return the root before `root`: the one that was given, else the one that lies beside it, else None."""
+    from bundles.trust.roles import ceremony  # noqa: PLC0415 - as above
+
+    if given is not None:
+        return _read(given)
+    beside = path.with_name(f"{ceremony(root).version - 1}.root.json")
+    return _read(beside) if beside.is_file() else None
 
 
 def secret_from(file: Path | None) -> Callable[[], bytes] | None:
@@ -208,5 +308,8 @@ def _lines(seen: Ceremony, path: Path) -> Iterator[str]:
         yield f"{one.role}: {one.threshold} of {', '.join(one.keys.values())}"
     if seen.is_complete:
         yield "next: write the fingerprint on paper; it reaches every site by another way than the bundle"
+    elif seen.lacks_previous:
+        yield f"its keys say nothing without root {seen.version - 1}, whose keys have to sign it as well"
+        yield f"next: {typed('dryport', 'key', 'show', path)} --previous {seen.version - 1}.root.json"
     else:
         yield f"next: {typed('dryport', 'key', 'sign-root', path)} --key KEY.pem"

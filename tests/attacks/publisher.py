@@ -71,7 +71,13 @@ class Publisher:
         return TrustState.begin(self.roots[0], fingerprint(self.roots[0]))
 
     def bundle(
-        self, sequence: int = 1, *, content: str = "", signers: Sequence[Signer] | None = None, **said: object
+        self,
+        sequence: int = 1,
+        *,
+        content: str = "",
+        signers: Sequence[Signer] | None = None,
+        earlier: Region | None = None,
+        **said: object,
     ) -> tuple[Region, bytes]:
         """Return a signed bundle's region and index; `said` replaces parts of the statement."""
         index = json.dumps({"content": content or f"release {sequence}"}).encode()
@@ -84,7 +90,7 @@ class Publisher:
             "best_before": NOW + 180 * DAY,
         }
         signing = self.release[: self.release_threshold] if signers is None else signers
-        return sign_release(index, Statement(**{**statement, **said}), self.roots, signing), index
+        return sign_release(index, Statement(**{**statement, **said}), self.roots, signing, earlier), index
 
 
 def refused(

@@ -5,14 +5,25 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from securesystemslib.signer import CryptoSigner
 
 from bundles.trust.verify import judge
-from registry.errors import TrustError
-from tests.attacks.publisher import NOW, Publisher, Region, keys, plainly_signed, refused, resign_same, resigned
+from tests.attacks.publisher import (
+    DAY,
+    NOW,
+    Publisher,
+    Region,
+    keys,
+    plainly_signed,
+    refused,
+    resign_same,
+    resigned,
+    signed,
+)
 
 ROLES = ("timestamp", "snapshot", "targets")
 
@@ -70,31 +81,72 @@ def test_a_complete_bundle_of_another_root_of_trust_is_refused():
     judge(region, index, stranger.begin(), now=NOW)
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_one_signature_where_two_are_needed_is_refused_for_every_role(role: str):
+@pytest.mark.parametrize(("role", "enough"), [("targets", 2), ("snapshot", 1), ("timestamp", 1)])
+def test_one_signature_less_than_needed_is_refused_for_every_role(role: str, enough: int):
     publisher = Publisher(release_keys=3, release_threshold=2)
     region, index = publisher.bundle()
-    alone = resigned(region, role, lambda _: None, publisher.release[:1], rebind=False)
-    error = refused(alone, index, publisher.begin())
+    fewer = resigned(region, role, lambda _: None, publisher.release[: enough - 1], rebind=False)
+    error = refused(fewer, index, publisher.begin())
     assert error.reference == "release-below-threshold"
     assert error.where == f"metadata/{role}.json"
-    assert error.expected.startswith("2 of the")
+    assert error.expected.startswith(f"{enough} of the")
     two_others, index = publisher.bundle(signers=publisher.release[1:])
     judge(two_others, index, publisher.begin(), now=NOW)
 
 
-def test_the_signer_is_told_when_too_few_keys_sign():
+def test_one_release_key_alone_makes_nothing_that_a_site_accepts_whatever_it_binds():
     publisher = Publisher(release_keys=2, release_threshold=2)
-    with pytest.raises(TrustError) as caught:
-        publisher.bundle(signers=publisher.release[:1])
-    assert caught.value.reference == "release-below-threshold"
-    publisher.bundle(signers=publisher.release)
+    region, index = publisher.bundle()
+    forged = resigned(region, "targets", lambda one: one.update(version=9), publisher.release[:1])
+    assert refused(forged, index, publisher.begin()).reference == "release-below-threshold"
+    judge(region, index, publisher.begin(), now=NOW)
+
+
+def test_signers_in_turn_make_a_release_and_no_site_accepts_it_before_the_last():
+    publisher = Publisher(release_keys=3, release_threshold=3)
+    states = [publisher.bundle(signers=publisher.release[:1])]
+    for signer in publisher.release[1:]:
+        states.append(publisher.bundle(signers=[signer], earlier=states[-1][0], issued=NOW - DAY))
+    for region, index in states[:-1]:
+        assert refused(region, index, publisher.begin()).reference == "release-below-threshold"
+    first, _, _ = states
+    _, release, _ = judge(*states[-1], publisher.begin(), now=NOW)
+    assert len(json.loads(states[-1][0]["metadata/targets.json"])["signatures"]) == 3
+    assert release.issued == NOW - 10 * DAY + timedelta(minutes=1)  # as the first signer said
+    assert "metadata/snapshot.json" not in first[0]
+
+
+@pytest.mark.parametrize("other", [{"sequence": 2}, {"best_before": NOW + DAY}, {"content": "another"}])
+def test_a_signer_who_says_something_else_begins_anew(other: dict[str, Any]):
+    publisher = Publisher(release_keys=2, release_threshold=2)
+    earlier, _ = publisher.bundle(signers=publisher.release[:1])
+    region, index = publisher.bundle(signers=publisher.release[1:], earlier=earlier, **other)
+    assert len(json.loads(region["metadata/targets.json"])["signatures"]) == 1
+    assert refused(region, index, publisher.begin()).reference == "release-below-threshold"
+
+
+@pytest.mark.parametrize("damaged", [b"", b"{}", b'{"signed":1,"signatures":[]}'])
+def test_a_damaged_region_can_be_signed_anew(damaged: bytes):
+    publisher = Publisher()
+    judge(*publisher.bundle(earlier={"metadata/targets.json": damaged}), publisher.begin(), now=NOW)
+
+
+def test_a_strangers_signature_in_the_region_is_not_carried_on():
+    publisher, stranger = Publisher(release_keys=2, release_threshold=2), keys(1)
+    earlier, _ = publisher.bundle(signers=publisher.release[:1])
+    name = "metadata/targets.json"
+    value = json.loads(earlier[name])["signed"]
+    forged = {**earlier, name: signed(value, [*stranger, publisher.release[0]])}
+    region, index = publisher.bundle(signers=publisher.release[1:], earlier=forged)
+    known = {one.public_key.keyid for one in publisher.release}
+    assert {one["keyid"] for one in json.loads(region[name])["signatures"]} == known
+    judge(region, index, publisher.begin(), now=NOW)
 
 
 def test_one_key_that_signed_twice_counts_once():
     publisher = Publisher(release_keys=2, release_threshold=2)
     region, index = publisher.bundle()
-    name = "metadata/timestamp.json"
+    name = "metadata/targets.json"
 
     def again(signatures: list[dict[str, str]]) -> list[dict[str, str]]:
         return [signatures[0], signatures[0]]

@@ -116,7 +116,7 @@ def test_a_key_that_is_not_there_is_named(tmp_path: Path):
 
 def test_a_scheme_that_is_not_there_is_named_with_those_that_are():
     with pytest.raises(UsageError) as caught:
-        open_signer("pkcs11:token=release")
+        open_signer("kms:release")
     assert reference(caught) == "key-scheme-unknown"
     assert "file:" in caught.value.expected
 

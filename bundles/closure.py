@@ -1,0 +1,190 @@
+"""Whether a bundle is complete: every image that its packs would start is in it, or is left out on purpose.
+
+Packs are rendered, with their values and with each preset: what they declare is compared with what they start. Without
+a Helm program files are looked through instead, which finds less; the lock says how it was done.
+
+>>> closure = Closure.of(definition.packs, inputs)
+>>> closure.errors(carried), closure.notes(carried)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from bundles.definition import PackEntry
+from bundles.lock import LockedArtifact
+from bundles.sources.inputs import Inputs, spelled
+from registry.errors import DefinitionError
+from registry.oci.digest import Digest
+from registry.packs.content import PackContent
+from registry.packs.images import Entry, Inventory, inventory
+from registry.packs.reading import read_files
+from registry.packs.references import LATEST, Image
+
+_PLACES = 3
+HINT = "carry it: add it under images, or say carry: true; or leave it out with a reason: leave_out"
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """An image that the bundle holds."""
+
+    image: Image
+    digest: Digest
+
+    def is_same(self, other: Image) -> bool:
+        """Say whether this is the image that somebody names: by its tag, or by its digest."""
+        by_digest = self.image.name == other.name and other.digest == str(self.digest)
+        return by_digest or self.image.is_same(other)
+
+
+@dataclass(frozen=True)
+class Wanting:
+    """A pack, what it starts, and what of that is left out."""
+
+    title: str
+    shown: str
+    """The title of its artefact."""
+    entry: PackEntry
+    found: Inventory
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """Reasons, by what is left out."""
+        return {one.what: one.reason for one in self.entry.leave_out}
+
+    def wanted(self) -> Iterator[Entry]:
+        """Yield the images that have to be there: those that it starts, and those that it says it starts."""
+        for one in self.found.images:
+            if (one.used or one.declared) and not self._is_left_out(one):
+                yield one
+
+    def _is_left_out(self, one: Entry) -> bool:
+        named = {one.title, one.image.spelled}
+        return any(what in named or _same(what, one.image) for what in self.left_out)
+
+
+@dataclass
+class Closure:
+    """What all packs of a definition want."""
+
+    packs: list[Wanting] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, entries: Sequence[PackEntry], inputs: Inputs) -> Closure:
+        """Render the packs. Raises DefinitionError for one that cannot be read."""
+        made = cls()
+        for entry in entries:
+            content = PackContent.of(read_files(inputs.directory(entry.folder)))
+            found = inventory(content, inputs.helm, inputs.offered)
+            about = content.metadata
+            made.packs.append(Wanting(about.title, f"pack {about.name} {about.version}", entry, found))
+        return made
+
+    def to_carry(self, carried: Sequence[Image]) -> Sequence[str]:
+        """Return references of images that packs ask to be carried, and that nothing carries yet."""
+        wanted = [one for pack in self.packs if pack.entry.carry for one in pack.wanted() if not one.macros]
+        missing = [one.image for one in wanted if not any(other.is_same(one.image) for other in carried)]
+        return sorted({_whole(image) for image in missing})
+
+    def errors(self, carried: Sequence[Carried]) -> list[DefinitionError]:
+        """Return what keeps the bundle from being complete."""
+        return [error for pack in self.packs for error in _errors(pack, carried)]
+
+    def notes(self, carried: Sequence[Carried]) -> list[str]:
+        """Return what is odd, and keeps nothing from working."""
+        return [note for pack in self.packs for note in _notes(pack, carried)]
+
+    def explain(self, text: str) -> list[str]:
+        """Return who wants an image, and where: a line each. Raises ValueError if the text names no image."""
+        image = Image.parse(text)
+        lines = []
+        for pack in self.packs:
+            for one in pack.found.images:
+                if one.image.name == image.name and (not (image.tag or image.digest) or one.image.is_same(image)):
+                    words = [word for word in ("declared", "used", "possible", "annotated") if getattr(one, word)]
+                    lines.append(f"pack {pack.title}: {one.title} ({', '.join(words)})")
+                    lines += [f"values.yaml line {one.line}: declared"] if one.line else []
+                    lines += list(one.where)
+        return lines
+
+    def marked(self, artifact: LockedArtifact) -> LockedArtifact:
+        """Return a pack's artefact with how its images were found, and what was left out."""
+        found = next((pack for pack in self.packs if artifact.title == pack.shown), None)
+        if artifact.kind != "pack" or found is None:
+            return artifact
+        proof = "rendered" if found.found.method == "helm" else "static"
+        return artifact.model_copy(update={"proof": proof, "left_out": dict(found.left_out) or None})
+
+
+def _errors(pack: Wanting, carried: Sequence[Carried]) -> Iterator[DefinitionError]:
+    where = f"pack {pack.title} ({spelled(pack.entry.folder)})"
+    for one in pack.wanted():
+        if any(other.is_same(one.image) for other in carried):
+            continue
+        places = "; ".join(list(one.where)[:_PLACES]) or (f"values.yaml line {one.line}" if one.line else "")
+        near = get_close_matches(one.image.spelled, [other.image.spelled for other in carried], 1, 0.9)
+        if one.macros:
+            yield DefinitionError(
+                "image-by-macro",
+                f"{one.title} depends on {', '.join(one.macros)}, which only the site knows",
+                where=f"{where}, {places}",
+                seen=one.title,
+                hint="give the macro a default in the pack, or leave the image out with a reason: leave_out",
+            )
+            continue
+        yield DefinitionError(
+            "image-not-carried",
+            f"pack {pack.title} uses {one.title}",
+            where=f"{where}, {places}" if places else where,
+            expected="an image under images, by the same reference or digest",
+            seen=f"not there; {near[0]} is" if near else one.title,
+            hint=HINT,
+        )
+    for text, place in pack.found.unreadable:
+        if text not in pack.left_out:
+            yield DefinitionError(
+                "image-mistyped",
+                f"what stands in an image's place is no image: {text[:200]!r}",
+                where=f"{where}, {place}",
+                hint="mend the pack, or leave it out with a reason: leave_out",
+            )
+    for made in pack.found.failed:
+        if made.file not in pack.left_out:
+            yield DefinitionError(
+                "chart-unrendered",
+                f"{made.file} cannot be rendered, so nobody knows what it starts",
+                where=f"{where}{f', preset {made.preset}' if made.preset else ''}",
+                seen=made.fault,
+                hint="mend the pack, name another --kube-version, or leave the file out with a reason: leave_out",
+            )
+
+
+def _notes(pack: Wanting, carried: Sequence[Carried]) -> Iterator[str]:
+    about = f"pack {pack.title}"
+    for one in pack.found.images:
+        if one.used and not one.declared:
+            yield f"{about} starts {one.title} and does not declare it"
+        if one.declared and not one.used and pack.found.is_whole:
+            yield f"{about} declares {one.title} and starts it nowhere"
+        if one.used and not one.image.tag and not one.image.digest:
+            yield f"{about} starts {one.title} without a tag: what is carried is today's latest"
+        elif one.used and one.image.tag == LATEST and not one.image.digest:
+            yield f"{about} starts {one.title}: what is carried is today's latest"
+        if one.possible and not one.used and not one.declared and not any(c.is_same(one.image) for c in carried):
+            yield f"{about} may start {one.title}, which is not carried"
+    for what, reason in pack.left_out.items():
+        yield f"{about}: {what} is left out: {reason}"
+
+
+def _whole(image: Image) -> str:
+    return image.spelled if image.tag or image.digest else f"{image.spelled}:{LATEST}"
+
+
+def _same(text: str, image: Image) -> bool:
+    try:
+        return Image.parse(text).is_same(image)
+    except ValueError:
+        return False
