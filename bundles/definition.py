@@ -77,10 +77,20 @@ class ImageEntry(Section):
     layout: Location | None = None
 
 
+class LeftOut(Section):
+    """Something that a pack would start and the bundle does not carry, on purpose."""
+
+    what: str = Field(min_length=1)
+    """An image as the pack names it, or a chart or manifest of the pack that cannot be rendered."""
+    reason: str = Field(min_length=3)
+
+
 class PackEntry(Section):
-    """A pack's folder, in Palette's format."""
+    """A pack's folder, in Palette's format; with `carry`, each image it starts comes along from its registry."""
 
     folder: Location
+    carry: bool = False
+    leave_out: list[LeftOut] = []
 
 
 class PlaybooksEntry(Section):

@@ -137,6 +137,11 @@ class LockedArtifact(Frozen):
     title: str = ""
     """A person's word for it: `podman 4.3.1 and 83 more packages`."""
 
+    proof: Literal["rendered", "static"] | None = None
+    """How the images of a pack were found: by rendering all of it, or by looking through its files."""
+    left_out: dict[str, str] | None = None
+    """What a pack names and the bundle leaves out on purpose, with the reasons."""
+
     @property
     def size(self) -> int:
         """Bytes of all its distinct blobs and manifests."""

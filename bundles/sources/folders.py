@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from bundles.definition import Location, PackEntry, PlaybooksEntry
@@ -13,7 +12,6 @@ from bundles.sources.inputs import Inputs, spelled
 from registry.errors import DefinitionError
 from registry.oci.digest import Digest
 from registry.oci.manifest import EMPTY_BYTES, OCI_MANIFEST
-from registry.oci.reference import Reference
 from registry.oci.targz import folder_archive
 from registry.packs.artifact import PACK_CONFIG, PACK_LAYER, pack_manifest
 from registry.packs.reading import read_folder
@@ -31,8 +29,8 @@ def resolve_playbooks(entry: PlaybooksEntry, product: str, version: str, inputs:
     return made("playbooks", PLAYBOOKS_TYPE, ref, [Layer(PLAYBOOKS_TITLE, blob)], title="playbooks")
 
 
-def resolve_pack(entry: PackEntry, images: Collection[str], inputs: Inputs) -> LockedArtifact:
-    """Return the locked pack. Raises DefinitionError, also if it names an image that is not among `images`."""
+def resolve_pack(entry: PackEntry, inputs: Inputs) -> LockedArtifact:
+    """Return the locked pack. Raises DefinitionError; whether its images are carried is judged by `bundles.closure`."""
     folder = inputs.directory(entry.folder)
     pack = read_folder(folder)
     name = f"{pack.metadata.name} {pack.metadata.version}"
@@ -40,7 +38,6 @@ def resolve_pack(entry: PackEntry, images: Collection[str], inputs: Inputs) -> L
         raise DefinitionError(
             "pack-file-missing", f"pack {name}: {'; '.join(lost)}", where=spelled(entry.folder), hint="mend pack.json"
         )
-    _check_closed(name, (image.reference for image in pack.images), images)
     blob = _archive(entry.folder, folder, pack.metadata.title, PACK_LAYER)
     manifest = pack_manifest(pack.metadata, Layer(f"{pack.metadata.title}.tar.gz", blob).descriptor)
     return LockedArtifact(
@@ -50,30 +47,6 @@ def resolve_pack(entry: PackEntry, images: Collection[str], inputs: Inputs) -> L
         blobs=[inline(EMPTY_BYTES.decode(), PACK_CONFIG), blob],
         title=f"pack {name}",
     )
-
-
-def _check_closed(pack: str, named: Iterable[str], images: Collection[str]) -> None:
-    findings = [
-        DefinitionError("image-not-carried", f"pack {pack} uses {image}", where=f"pack {pack}", seen=image)
-        for image in named
-        if _spelled_out(image) not in images
-    ]
-    if findings:
-        raise DefinitionError(
-            "closure-incomplete",
-            f"pack {pack} uses images that the definition does not carry: {', '.join(f.seen for f in findings)}",
-            where=f"pack {pack}",
-            expected="every image of a pack under images, by the same reference",
-            findings=findings,
-            hint="add these images to the definition",
-        )
-
-
-def _spelled_out(image: str) -> str:
-    try:
-        return str(Reference.parse(image))
-    except ValueError:
-        return image
 
 
 def _archive(location: Location, folder: Path, prefix: str, media_type: str) -> LockedBlob:

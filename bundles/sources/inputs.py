@@ -15,6 +15,9 @@ from bundles.definition import Location
 from bundles.sources.addresses import Addresses
 from bundles.sources.registries import Registries
 from registry.errors import DefinitionError
+from registry.packs.helm import Helm
+from registry.packs.images import ANY
+from registry.packs.rendering import Offered
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,12 @@ class Inputs:
     registries: Registries | None = None
     """How registries are reached, where that may be."""
     addresses: Addresses = field(default_factory=Addresses)
+    helm: Helm | None = None
+    """What renders packs; without it their files are looked through, if that may be."""
+    is_static: bool = True
+    """Whether a look without rendering will do."""
+    offered: Offered = ANY
+    """What the clusters offer that packs are rendered for."""
 
     def require_registries(self) -> Registries:
         """Return how registries are reached. Raises DefinitionError where nobody said so."""

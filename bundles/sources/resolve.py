@@ -8,39 +8,71 @@ with them is told at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bundles.definition import Definition
+from bundles.closure import Carried, Closure
+from bundles.definition import Definition, ImageEntry
 from bundles.lock import Lock, LockedArtifact
 from bundles.sources import files, folders, images, vmimages
 from bundles.sources.apt import closure
 from bundles.sources.inputs import Inputs
 from registry.errors import DefinitionError
 from registry.oci.digest import Digest
-from registry.oci.reference import Reference
+from registry.packs.references import Image
 from registry.progress import Progress
 
 Step = tuple[str, Callable[[], LockedArtifact | list[LockedArtifact]]]
 
 
+@dataclass(frozen=True)
+class Resolution:
+    """A lock, what is odd about it, and what its packs want."""
+
+    lock: Lock
+    notes: Sequence[str]
+    closure: Closure
+
+
 def lock(definition_path: Path, inputs: Inputs, progress: Progress) -> Lock:
     """Return the lock of a definition. Raises DefinitionError with every finding; RemoteError, SiteError at once."""
+    return resolve(definition_path, inputs, progress).lock
+
+
+def wanting(definition_path: Path, inputs: Inputs) -> Closure:
+    """Return what the packs of a definition want; nothing else of it is looked at. Raises DefinitionError."""
+    return Closure.of(Definition.read(definition_path).packs, inputs)
+
+
+def resolve(definition_path: Path, inputs: Inputs, progress: Progress) -> Resolution:
+    """Return the lock of a definition, proven to be complete.
+
+    Raises DefinitionError with every finding; RemoteError, SiteError at once.
+    """
     definition = Definition.read(definition_path)
-    steps = list(_steps(definition, inputs))
-    found: list[LockedArtifact] = []
     faults: list[DefinitionError] = []
+    try:
+        closure = Closure.of(definition.packs, inputs)
+    except DefinitionError as fault:  # a pack that cannot be read is told of again by its own step, or is told of here
+        faults, closure = [fault], Closure()
+    more = closure.to_carry([Image.parse(entry.image) for entry in definition.images])
+    steps = list(_steps(definition, [*definition.images, *(ImageEntry(image=one) for one in more)], inputs))
+    found: list[LockedArtifact] = []
     with progress.meter("resolve", len(steps), "artefacts") as meter:
         for label, step in steps:
             try:
                 made = step()
                 found.extend(made if isinstance(made, list) else [made])
             except DefinitionError as fault:
-                faults.append(fault)
+                faults.extend([] if str(fault) in map(str, faults) else [fault])
             meter.advance(1, label)
     found = _once(found)
     faults.extend(_taken_twice(found))
+    carried = [Carried(Image.parse(one.ref), one.root.digest) for one in found if one.kind == "image"]
+    if not faults:
+        faults.extend(_open(closure, carried, definition_path))
     if len(faults) == 1:
         raise faults[0]
     if faults:
@@ -51,18 +83,32 @@ def lock(definition_path: Path, inputs: Inputs, progress: Progress) -> Lock:
             findings=faults,
             hint="mend what is named here, then lock again: dryport bundle lock",
         )
-    return Lock(
+    locked = Lock(
         product=definition.product,
         version=definition.version,
         platforms=definition.platforms,
         definition=str(Digest.of(definition_path.read_bytes())),
-        artifacts=sorted(found, key=lambda artifact: artifact.ref),
+        artifacts=sorted(map(closure.marked, found), key=lambda artifact: artifact.ref),
     )
+    return Resolution(locked, closure.notes(carried), closure)
 
 
-def _steps(definition: Definition, inputs: Inputs) -> Iterator[Step]:
+def _open(closure: Closure, carried: Sequence[Carried], definition_path: Path) -> Iterator[DefinitionError]:
+    """Yield one error with all that the bundle would lack."""
+    if missing := closure.errors(carried):
+        yield DefinitionError(
+            "closure-incomplete",
+            f"{len(missing)} thing(s) that packs start would not be in the bundle: "
+            + ", ".join(one.seen.partition(";")[0] or one.message for one in missing[:5]),
+            where=str(definition_path),
+            expected="every image of a pack carried, or left out with a reason",
+            findings=missing,
+            hint="mend what is named here; who wants an image is told by: dryport bundle lock --explain IMAGE",
+        )
+
+
+def _steps(definition: Definition, image_entries: Sequence[ImageEntry], inputs: Inputs) -> Iterator[Step]:
     version = definition.version
-    carried = frozenset(str(Reference.parse(entry.image)) for entry in definition.images)
     for kit in definition.kit:
         yield f"kit {kit.platform}", partial(files.resolve_kit, kit, inputs)
     if definition.playbooks:
@@ -70,10 +116,10 @@ def _steps(definition: Definition, inputs: Inputs) -> Iterator[Step]:
             "playbooks",
             partial(folders.resolve_playbooks, definition.playbooks, definition.product, version, inputs),
         )
-    for image in definition.images:
+    for image in image_entries:
         yield image.image, partial(images.resolve, image, definition.platforms, inputs)
     for pack in definition.packs:
-        yield "pack", partial(folders.resolve_pack, pack, carried, inputs)
+        yield "pack", partial(folders.resolve_pack, pack, inputs)
     for disk in definition.vmimages:
         yield f"image {disk.name}", partial(vmimages.resolve, disk, version, inputs)
     for one in definition.files:

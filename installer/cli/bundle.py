@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from installer.cli.bundle_diff import diff
+from installer.cli.bundle_lock import LOCK_NAME, lock, lock_option
 from installer.cli.render import Console, Verbs, amount, json_option, shown, typed
 from installer.cli.sources import Sources, source_options
 from installer.cli.trusting import Trust, trust_options
@@ -21,10 +22,8 @@ if TYPE_CHECKING:
     from bundles.trust.verify import Release
     from bundles.verify import Look
 
-LOCK_NAME = "bundle.lock.json"
 SIGN_WITH = "--root DIR --key KEY.pem --sequence N --best-before YYYY-MM-DD"
 FILE = click.Path(path_type=Path, dir_okay=False)
-lock_option = click.option("--lock", "lock_path", type=FILE, help=f"The lock.  [default: {LOCK_NAME} beside it]")
 at_least_option = click.option("--at-least", type=click.IntRange(1), metavar="N", help="Lowest sequence to accept.")
 
 
@@ -33,40 +32,8 @@ def bundle() -> None:
     """Lock, build, sign, verify and inspect bundles."""
 
 
-bundle.add_command(split)
-bundle.add_command(diff)
-
-
-@bundle.command()
-@click.argument("definition", type=FILE)
-@lock_option
-@source_options
-@json_option
-def lock(definition: Path, lock_path: Path | None, sources: Sources, as_json: bool) -> None:
-    """Resolve DEFINITION: every artefact by digest and size. Unchanged sources give the same lock."""
-    from bundles.sources import resolve  # noqa: PLC0415 - `--help` need not wait for it
-    from registry.store import durable  # noqa: PLC0415
-
-    console = Console(as_json=as_json)
-    with sources.inputs(definition) as inputs:
-        locked = resolve.lock(definition, inputs, console)
-    path, data = lock_path or definition.with_name(LOCK_NAME), locked.encode()
-    durable.replace(path, data)
-    size = sum(blob.size for blob in locked.blobs())
-    value = {
-        "path": str(path),
-        "product": locked.product,
-        "version": locked.version,
-        "artifacts": len(locked.artifacts),
-        "content": size,
-    }
-    same = [*(["--lock", lock_path] if lock_path else []), *sources.again()]
-    build_it = ("dryport", "bundle", "build", definition, *same, "--out", f"{locked.product}-{locked.version}.tar")
-    text = (
-        f"{path}\n  {locked.product} {locked.version}, {len(locked.artifacts)} artefacts, {amount(size)}\n"
-        f"next: {typed(*build_it)}"
-    )
-    console.result("BundleLocked", value, text)
+for verb in (lock, split, diff):
+    bundle.add_command(verb)
 
 
 @bundle.command()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from installer.cli.connecting import Reach, host_options
+from installer.cli.helming import Rendering, offered, ready_helm
 from registry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ class Sources:
     reach: Reach
 
     @contextmanager
-    def inputs(self, definition: Path) -> Iterator[Inputs]:
-        """Give what resolving and fetching may read. Raises UsageError, DefinitionError."""
+    def inputs(self, definition: Path, rendering: Rendering | None = None) -> Iterator[Inputs]:
+        """Give what resolving and fetching may read. Raises UsageError, DefinitionError, SiteError."""
         from bundles.sources.inputs import Inputs  # noqa: PLC0415 - `--help` need not wait for it
         from bundles.sources.registries import Registries  # noqa: PLC0415
         from registry.mirror import declared  # noqa: PLC0415
@@ -46,7 +47,12 @@ class Sources:
         registries = Registries(self._registry, mapping)
         try:
             with tempfile.TemporaryDirectory(prefix="dryport-") as scratch:
-                yield Inputs(definition.parent, self._named(), Path(scratch), registries)
+                found = Inputs(definition.parent, self._named(), Path(scratch), registries)
+                if rendering is None:
+                    yield found
+                    return
+                with ready_helm(rendering["program"], static=rendering["static"]) as helm:
+                    yield replace(found, helm=helm, is_static=rendering["static"], offered=offered(rendering))
         finally:
             registries.close()
 

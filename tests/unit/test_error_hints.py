@@ -20,7 +20,6 @@ FINDINGS = {
     "blob-damaged",
     "content-damaged",
     "content-missing",
-    "image-not-carried",
     "name-not-portable",
     "not-a-file",
 }

@@ -28,13 +28,13 @@ def pack(tmp_path: Path) -> Path:
     return top
 
 
-def resolved(pack: Path, *images: str) -> LockedArtifact:
+def resolved(pack: Path) -> LockedArtifact:
     entry = PackEntry(folder=Location(path=pack.name))
-    return folders.resolve_pack(entry, images, Inputs(pack.parent, {}, pack.parent))
+    return folders.resolve_pack(entry, Inputs(pack.parent, {}, pack.parent))
 
 
 def test_a_pack_becomes_the_artifact_that_palette_scans_for(pack: Path) -> None:
-    artifact = resolved(pack, WEB)
+    artifact = resolved(pack)
     assert artifact.ref == "spectro-packs/archive/web:1.0.0_b1"
     assert isinstance(artifact.root.origin, Inline)
     manifest = Manifest.parse(artifact.root.origin.text.encode(), artifact.root.media_type)
@@ -44,24 +44,11 @@ def test_a_pack_becomes_the_artifact_that_palette_scans_for(pack: Path) -> None:
     assert layer.annotations == {TITLE: "web-1.0.0+b1.tar.gz"}
 
 
-def test_a_pack_that_uses_an_image_not_carried_is_refused_by_both_names(pack: Path) -> None:
-    with pytest.raises(DefinitionError) as caught:
-        resolved(pack, WEB.replace(":1.0", ":1.1"))
-    assert caught.value.reference == "closure-incomplete"
-    assert WEB in caught.value.message
-    assert "pack web 1.0.0+b1" in caught.value.message
-
-
-def test_a_short_name_means_the_same_image_as_its_full_one(pack: Path) -> None:
-    (pack / "values.yaml").write_text("pack:\n  content:\n    images:\n      - image: nginx:1.27\n")
-    assert resolved(pack, "docker.io/library/nginx:1.27").kind == "pack"
-
-
 def test_a_file_that_pack_json_lists_and_is_not_there_is_named(pack: Path) -> None:
     metadata = json.loads((pack / "pack.json").read_bytes()) | {"charts": ["charts/web-1.0.0.tgz"]}
     (pack / "pack.json").write_text(json.dumps(metadata))
     with pytest.raises(DefinitionError) as caught:
-        resolved(pack, WEB)
+        resolved(pack)
     assert caught.value.reference == "pack-file-missing"
     assert "charts/web-1.0.0.tgz" in caught.value.message
 
