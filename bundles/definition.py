@@ -93,6 +93,32 @@ class PackEntry(Section):
     leave_out: list[LeftOut] = []
 
 
+class ChartEntry(Section):
+    """A Helm chart: from an OCI registry, from a chart repository over HTTP, or from a folder.
+
+    `chart` is `oci://HOST/PATH/NAME`, or the chart's name where `repository` says whose. `values` are those that the
+    site would install it with: charts start other images with other values.
+    """
+
+    chart: str | None = None
+    repository: Url | None = None
+    version: str | None = Field(None, pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,127}$")
+    folder: Location | None = None
+    values: Location | None = None
+    carry: bool = False
+    leave_out: list[LeftOut] = []
+
+    @model_validator(mode="after")
+    def _one(self) -> ChartEntry:
+        if (self.chart is None) == (self.folder is None):
+            raise ValueError("give either chart or folder")
+        if self.chart and not self.version:
+            raise ValueError("a chart that comes from elsewhere has a version")
+        if self.chart and self.chart.startswith("oci://") == bool(self.repository):
+            raise ValueError("give oci://HOST/PATH/NAME, or a chart's name and its repository")
+        return self
+
+
 class PlaybooksEntry(Section):
     """The Ansible content that runs on hosts."""
 
@@ -159,6 +185,7 @@ class Definition(Section):
     kit: list[KitEntry] = []
     playbooks: PlaybooksEntry | None = None
     images: list[ImageEntry] = []
+    charts: list[ChartEntry] = []
     packs: list[PackEntry] = []
     apt: list[AptEntry] = []
     vmimages: list[VmImageEntry] = []

@@ -56,6 +56,22 @@ class Addresses:
             )
         return int(length)
 
+    def whole(self, url: str, limit: int) -> bytes:
+        """Return a small file. Raises DefinitionError if it is not there or too large, RemoteError."""
+        data = bytearray()
+        for block in self._stream(url, 0):
+            data += block
+            if len(data) > limit:
+                raise DefinitionError(
+                    "address-too-large",
+                    "what comes from there is larger than anything of its kind",
+                    where=url,
+                    expected=f"at most {limit} bytes",
+                    seen="more",
+                    hint="see that the address is the right one",
+                )
+        return bytes(data)
+
     def blocks(self, url: str, blob: LockedBlob, start: int) -> Iterator[bytes]:
         """Yield the file's bytes from `start` on; what breaks off is taken up as long as bytes come."""
         done = start

@@ -16,7 +16,7 @@ from pathlib import Path
 from bundles.closure import Carried, Closure
 from bundles.definition import Definition, ImageEntry
 from bundles.lock import Lock, LockedArtifact
-from bundles.sources import files, folders, images, vmimages
+from bundles.sources import charts, files, folders, images, vmimages
 from bundles.sources.apt import closure
 from bundles.sources.inputs import Inputs
 from registry.errors import DefinitionError
@@ -43,7 +43,11 @@ def lock(definition_path: Path, inputs: Inputs, progress: Progress) -> Lock:
 
 def wanting(definition_path: Path, inputs: Inputs) -> Closure:
     """Return what the packs of a definition want; nothing else of it is looked at. Raises DefinitionError."""
-    return Closure.of(Definition.read(definition_path).packs, inputs)
+    definition = Definition.read(definition_path)
+    closure = Closure.of(definition.packs, inputs)
+    for chart in definition.charts:
+        closure.add_chart(chart, *charts.resolve(chart, inputs), inputs)
+    return closure
 
 
 def resolve(definition_path: Path, inputs: Inputs, progress: Progress) -> Resolution:
@@ -57,9 +61,16 @@ def resolve(definition_path: Path, inputs: Inputs, progress: Progress) -> Resolu
         closure = Closure.of(definition.packs, inputs)
     except DefinitionError as fault:  # a pack that cannot be read is told of again by its own step, or is told of here
         faults, closure = [fault], Closure()
+    found: list[LockedArtifact] = []
+    for chart in definition.charts:
+        try:
+            artifact, archive = charts.resolve(chart, inputs)
+            closure.add_chart(chart, artifact, archive, inputs)
+            found.append(artifact)
+        except DefinitionError as fault:
+            faults.append(fault)
     more = closure.to_carry([Image.parse(entry.image) for entry in definition.images])
     steps = list(_steps(definition, [*definition.images, *(ImageEntry(image=one) for one in more)], inputs))
-    found: list[LockedArtifact] = []
     with progress.meter("resolve", len(steps), "artefacts") as meter:
         for label, step in steps:
             try:
