@@ -92,9 +92,14 @@ class Look:
         self.archive.close()
 
 
-def look(bundle: Path, state: TrustState | None, *, now: datetime, folders: Iterable[Path] = ()) -> Look:
-    """Read head and table alone: signatures are checked where something is trusted. Raises TrustError, MediaError."""
-    head = glance(bundle, folders)
+def look(
+    bundle: Path, state: TrustState | None, *, now: datetime, folders: Iterable[Path] = (), is_whole: bool = True
+) -> Look:
+    """Read head and table alone: signatures are checked where something is trusted. Raises TrustError, MediaError.
+
+    With `is_whole=False` volumes whose own header is damaged are passed over.
+    """
+    head = glance(bundle, folders, is_whole=is_whole)
     try:
         if state is None:
             return Look(Archive(head, is_whole=False), head.is_signed)

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bundles.archive.volumes import Cut, Header, Volumes, find
+from bundles.archive.volumes import HEADER_BYTES, Cut, Header, Volumes, find
 from registry.errors import MediaError
 from registry.oci.digest import Digest
 
@@ -24,9 +24,9 @@ class Medium:
     `path` names the file, one of the volumes, or what all volumes are named after; `folders` may hold more of them.
     """
 
-    def __init__(self, path: Path, folders: Iterable[Path] = ()) -> None:
+    def __init__(self, path: Path, folders: Iterable[Path] = (), *, is_whole: bool = True) -> None:
         self.path = path
-        self.volumes: Volumes | None = find(path, folders)
+        self.volumes: Volumes | None = find(path, folders, is_whole=is_whole)
         self._handles: dict[int, int] = {}
         self._closing = weakref.finalize(self, _close, self._handles)
         self._sizes: dict[int, int] = {}
@@ -100,20 +100,29 @@ class Medium:
             return
         if self.volumes.missing:
             raise self._absent(self.volumes.missing[0])
-        cut = Cut(total, self.volumes.cut.payload)
-        for number, file in sorted(self.volumes.files.items()):
+        for number in self.unexpected(index, total):
+            begin, end = self.volumes.cut.slice(number)
+            raise MediaError(
+                "volume-unexpected",
+                "a volume is not what the signed metadata makes it",
+                where=str(self.volumes.files[number]),
+                expected=f"volume {number} of {self.volumes.cut.count} of {index}, {HEADER_BYTES + end - begin} bytes",
+                seen=f"{self._sizes[number]} bytes",
+                hint="copy this volume again from its origin",
+            )
+
+    def unexpected(self, index: Digest, total: int) -> list[int]:
+        """Return the volumes whose header or size is not what a trusted index makes of them, missing ones too."""
+        if self.volumes is None:
+            return []
+        cut, found = Cut(total, self.volumes.cut.payload), list(self.volumes.missing)
+        for number in sorted(self.volumes.files):
             begin, end = cut.slice(number)
             expected = Header.of(cut, number, index).encode()
-            size = len(expected) + end - begin
-            if self._sizes[number] != size or os.pread(self._handles[number], len(expected), 0) != expected:
-                raise MediaError(
-                    "volume-unexpected",
-                    "a volume is not what the signed metadata makes it",
-                    where=str(file),
-                    expected=f"volume {number} of {cut.count} of {index}, {size} bytes",
-                    seen=f"{self._sizes[number]} bytes",
-                    hint="copy this volume again from its origin",
-                )
+            is_right = self._sizes[number] == len(expected) + end - begin
+            if not is_right or os.pread(self._handles[number], len(expected), 0) != expected:
+                found.append(number)
+        return found
 
     def truncated(self, expected: int, *, exact: bool) -> MediaError:
         """Return the error of a file that ends too early."""
@@ -151,7 +160,7 @@ class Medium:
             "volume-truncated",
             "a volume ends too early",
             where=str(self.volumes.files[number]),
-            expected=f"{stop - begin + 4096} bytes",
+            expected=f"{HEADER_BYTES + stop - begin} bytes",
             seen=f"{self._sizes[number]} bytes",
             hint="copy this volume again from its origin",
         )

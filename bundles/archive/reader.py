@@ -60,9 +60,12 @@ class Head:
         self.close()
 
 
-def glance(path: Path, folders: Iterable[Path] = ()) -> Head:
-    """Return the head of a bundle for who only looks: the region's pad, most of the head, is left to `verify`."""
-    head = read_head(path, folders, judge_region=False, reads_region=False)
+def glance(path: Path, folders: Iterable[Path] = (), *, is_whole: bool = True) -> Head:
+    """Return the head of a bundle for who only looks: the region's pad, most of the head, is left to `verify`.
+
+    With `is_whole=False` volumes whose own header is damaged are passed over.
+    """
+    head = read_head(path, folders, judge_region=False, reads_region=False, is_whole=is_whole)
     try:
         begin = head.region_offset
         head.region.update(front_of_region(lambda at, length: head.medium.read(begin + at, length)))
@@ -73,7 +76,12 @@ def glance(path: Path, folders: Iterable[Path] = ()) -> Head:
 
 
 def read_head(
-    path: Path, folders: Iterable[Path] = (), *, judge_region: bool = True, reads_region: bool = True
+    path: Path,
+    folders: Iterable[Path] = (),
+    *,
+    judge_region: bool = True,
+    reads_region: bool = True,
+    is_whole: bool = True,
 ) -> Head:
     """Return the head of a bundle, of whose volumes some may lie in `folders`.
 
@@ -81,7 +89,7 @@ def read_head(
 
     With `judge_region=False` the region is not looked at: a torn one can be signed again.
     """
-    medium = Medium(path, folders)
+    medium = Medium(path, folders, is_whole=is_whole)
     try:
         start = tar.header(LAYOUT_NAME, len(LAYOUT_DATA))
         _check_start(medium, start)

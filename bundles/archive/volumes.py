@@ -170,21 +170,28 @@ class Volumes:
         return tuple(number for number in range(1, self.cut.count + 1) if number not in self.files)
 
 
-def find(path: Path, folders: Iterable[Path] = ()) -> Volumes | None:
+def find(path: Path, folders: Iterable[Path] = (), *, is_whole: bool = True) -> Volumes | None:
     """Return the volumes that `path` belongs to, or that are named after it; None if it is no volume of anything.
 
-    Others are looked for beside it and in `folders`. Raises MediaError for a header that is broken, or of another set.
+    Others are looked for beside it and in `folders`. Raises MediaError for a header that is broken, or of another set;
+    with `is_whole=False` such a file is passed over, as if it were not there.
     """
     places = [path.parent, *folders]
-    first = path if path.is_file() else next(iter(_named(path.name, places)), None)
-    header = _header(first) if first else None
-    if first is None or header is None:
+    match = _NAME.fullmatch(path.name)
+    base = match["base"] if match else path.name
+    candidates = [path] if path.is_file() else []
+    candidates += [one for one in _named(base, places) if one != path]
+    if path.is_file() and match is None and _tolerant(path, is_whole=is_whole) is None:
+        return None  # one file, whatever lies beside it
+    readable = [(one, header) for one in candidates if (header := _tolerant(one, is_whole=is_whole))]
+    if not readable or (is_whole and readable[0][0] != candidates[0]):
         return None
-    match = _NAME.fullmatch(first.name)
-    base = match["base"] if match else first.name
+    first, header = readable[0]
     files = {header.number: first}
     for other in _named(base, places):
-        seen = _header(other)
+        seen = _tolerant(other, is_whole=is_whole)
+        if not is_whole and (seen is None or (seen.index, seen.cut) != (header.index, header.cut)):
+            continue
         if seen is None or (seen.index, seen.cut) != (header.index, header.cut) or seen.number in files:
             if other.name != first.name and (seen is None or seen.number not in files):
                 raise MediaError(
@@ -198,6 +205,15 @@ def find(path: Path, folders: Iterable[Path] = ()) -> Volumes | None:
             continue
         files[seen.number] = other
     return Volumes(header.cut, header.index, base, files)
+
+
+def _tolerant(path: Path, *, is_whole: bool) -> Header | None:
+    try:
+        return _header(path)
+    except MediaError:
+        if is_whole:
+            raise
+        return None
 
 
 def _named(base: str, places: Iterable[Path]) -> list[Path]:
