@@ -136,9 +136,15 @@ class _Pieces:
             if low < high and _read(self._own, low, high - low) != data[low - at : high - at]:
                 found = True
         for at, length, proof in self._chunks():
-            if at < end and at + length > begin:
-                found = not self._is_right(self._own, at, length, proof) or found
-                meter.advance(length)
+            low, high = max(at, begin), min(at + length, end)
+            if low >= high:
+                continue
+            meter.advance(high - low)
+            if _proves(proof, _read(self._own, at, length)):
+                continue
+            # A chunk may lie across the edge of two volumes: one of them may still be right.
+            right, _ = self._proven(at, length, proof)
+            found = found or right is None or _read(self._own, low, high - low) != right[low - at : high - at]
         return found
 
     def between(self, begin: int, end: int, meter: Meter) -> Iterator[tuple[int, bytes]]:
@@ -151,10 +157,13 @@ class _Pieces:
             low, high = max(at, begin), min(at + length, end)
             if low >= high:
                 continue
-            found = self._proven(at, length, proof)
+            found, is_own = self._proven(at, length, proof)
             meter.advance(high - low)
-            if found is not None:
-                yield low, found[low - at : high - at]
+            if found is None:
+                self.lost.append(_lost(at, length))
+                continue
+            self.taken += 0 if is_own else high - low
+            yield low, found[low - at : high - at]
 
     def _fixed(self) -> Iterator[tuple[int, bytes]]:
         """Yield what follows from the signed head: headers, gaps, the head's members, the region."""
@@ -174,26 +183,26 @@ class _Pieces:
                 begin, length = entry.chunk_range(number)
                 yield entry.offset + begin, length, proof
 
-    def _proven(self, at: int, length: int, proof: str) -> bytes | None:
+    def _proven(self, at: int, length: int, proof: str) -> tuple[bytes | None, bool]:
+        """Return a chunk from whichever copy has it, and whether that is the bundle itself."""
         for medium in self._media:
             data = _read(medium, at, length)
-            if data is not None and Digest.of(data).hex == proof:
-                self.taken += 0 if medium is self._own else length
-                return data
-        self.lost.append(
-            MediaError(
-                "chunk-lost",
-                "no copy has these bytes",
-                where=f"bytes {at}-{at + length - 1} of the bundle",
-                hint="name another copy: --from OTHER",
-            )
-        )
-        return None
+            if _proves(proof, data):
+                return data, medium is self._own
+        return None, False
 
-    @staticmethod
-    def _is_right(medium: Medium | None, at: int, length: int, proof: str) -> bool:
-        data = _read(medium, at, length)
-        return data is not None and Digest.of(data).hex == proof
+
+def _lost(at: int, length: int) -> MediaError:
+    return MediaError(
+        "chunk-lost",
+        "no copy has these bytes",
+        where=f"bytes {at}-{at + length - 1} of the bundle",
+        hint="name another copy: --from OTHER",
+    )
+
+
+def _proves(proof: str, data: bytes | None) -> bool:
+    return data is not None and Digest.of(data).hex == proof
 
 
 def _read(medium: Medium | None, at: int, length: int) -> bytes | None:
