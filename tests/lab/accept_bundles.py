@@ -25,6 +25,8 @@ SUITES = (
     Suite("every kind of source keeps its promises", "green", ("tests/contracts/test_sources.py",)),
     Suite("one file for each attack, with its honest twin", "green", ("tests/attacks", "-k", "trust or bundle")),
     Suite("volumes, resumption, diff, media untouched", "green", ("tests/unit", "-k", "volumes or archive or diff")),
+    Suite("every real pack locks, or as it was read", "the same for all", ("tests/interop/test_locks_corpus.py",)),
+    Suite("charts and packs: what they start is carried", "green", ("tests/unit", "-k", "closure or charts or packs")),
     Suite("same bytes on any machine, and after kills", "same sha256", ("tests/interop/test_bundle_same_bytes.py",)),
     Suite("skopeo, oras, crane, sha256sum, openssl, tuf", "green", ("tests/interop", "-k", "bundle or openssl or tuf")),
     Suite("sources over lines and servers that misbehave", "green", ("tests/interop", "tests/unit", "-k", "sources")),
