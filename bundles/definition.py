@@ -51,6 +51,16 @@ AptComponent = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
 RelativePath = Annotated[str, AfterValidator(_relative)]
 
 
+# Pip's command line has a grammar of its own (options, addresses, paths): only names with versions pass.
+Requirement = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[A-Za-z0-9,._ -]+\])?"
+        r"( ?(==|>=|<=|~=|!=|<|>)[A-Za-z0-9.*+!, <>=~]+)?$"
+    ),
+]
+
+
 class Section(BaseModel):
     """Base of all parts: an unknown key is an error, a read definition does not change."""
 
@@ -133,6 +143,19 @@ class KitEntry(Section):
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
 
 
+class WheelsEntry(Section):
+    """Python packages with all that they need, as wheels for a stated Python and platform; nothing is built.
+
+    Which server is asked comes from the machine's own pip configuration.
+    """
+
+    name: str = Field(pattern=_NAME)
+    requirements: list[Requirement] = Field(min_length=1)
+    python: str = Field("3.11", pattern=r"^3\.[0-9]{1,2}$")
+    platform: Platform = "linux/amd64"
+    glibc: str = Field("2.28", pattern=r"^2\.[0-9]{1,2}$")
+
+
 class FileEntry(Section):
     """Any other file, carried as it is under `name`: one that is here, or one at an address, pinned by its sha256."""
 
@@ -188,6 +211,7 @@ class Definition(Section):
     charts: list[ChartEntry] = []
     packs: list[PackEntry] = []
     apt: list[AptEntry] = []
+    wheels: list[WheelsEntry] = []
     vmimages: list[VmImageEntry] = []
     files: list[FileEntry] = []
 

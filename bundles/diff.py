@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from bundles.lock import AptPackage, Lock, LockedArtifact
+from bundles.lock import AptPackage, Lock, LockedArtifact, Wheel
 
-PACKAGE = "os-package"
+PACKAGE, WHEEL = "os-package", "wheel"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -104,18 +104,20 @@ def _packages(before: Lock, after: Lock) -> Iterator[Change]:
         was, now = old.get(key), new.get(key)
         if was != now:
             size = (now or was or ("", 0))[1]
-            yield Change(PACKAGE, f"{key[0]}: {key[1]}", was[0] if was else None, now[0] if now else None, size)
+            yield Change(key[0], f"{key[1]}: {key[2]}", was[0] if was else None, now[0] if now else None, size)
 
 
-def _installed(lock: Lock) -> Mapping[tuple[str, str], tuple[str, int]]:
-    """Return each OS package's version and size, by its closure's name and its own with the architecture."""
+def _installed(lock: Lock) -> Mapping[tuple[str, str, str], tuple[str, int]]:
+    """Return version and size of each OS package and wheel, by kind, its closure's name and its own."""
     found = {}
     for artifact in lock.artifacts:
+        closure = artifact.ref.rpartition(":")[0].rpartition("/")[2]
         for blob in artifact.blobs:
-            if isinstance(blob.origin, AptPackage):
-                closure = artifact.ref.rpartition(":")[0].rpartition("/")[2]
-                name = f"{blob.origin.package}:{blob.origin.architecture}"
-                found[closure, name] = (blob.origin.version, blob.size)
+            match blob.origin:
+                case AptPackage(package=name, architecture=architecture, version=version):
+                    found[PACKAGE, closure, f"{name}:{architecture}"] = (version, blob.size)
+                case Wheel(package=name, version=version):
+                    found[WHEEL, closure, name] = (version, blob.size)
     return found
 
 

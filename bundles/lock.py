@@ -71,6 +71,18 @@ class AptPackage(Frozen):
     """Below the server's address for the suites, as in the package list's Filename."""
 
 
+class Wheel(Frozen):
+    """A Python wheel, from whatever index this machine's pip is configured to ask."""
+
+    kind: Literal["wheel"] = "wheel"
+    package: str
+    version: str
+    file: str
+    python: str
+    platforms: list[str]
+    """Pip's platform tags, best first."""
+
+
 class RegistryBlob(Frozen):
     """A blob of a repository: the place that the definition names, whatever host this machine asks for it."""
 
@@ -94,7 +106,7 @@ class SourceBlob(Frozen):
 
 
 Origin = Annotated[
-    Inline | LayoutBlob | FolderArchive | LocalFile | AptPackage | RegistryBlob | UrlBlob | SourceBlob,
+    Inline | LayoutBlob | FolderArchive | LocalFile | AptPackage | Wheel | RegistryBlob | UrlBlob | SourceBlob,
     Field(discriminator="kind"),
 ]
 

@@ -23,7 +23,9 @@ from bundles.lock import (
     RegistryBlob,
     SourceBlob,
     UrlBlob,
+    Wheel,
 )
+from bundles.sources import wheels
 from bundles.sources.apt.download import Downloads
 from bundles.sources.images import Layout
 from bundles.sources.inputs import Inputs, spelled
@@ -58,20 +60,25 @@ class Fetcher:
                 yield from _behind(start, folder_archive(self._inputs.directory(location), prefix))
             case LocalFile(file=location):
                 yield from _file(self._inputs.file(location), blob, start)
+            case _:
+                yield from self._remote(blob, start)
+
+    def _remote(self, blob: LockedBlob, start: int) -> Iterator[bytes]:
+        match blob.origin:
             case AptPackage() as package:
-                yield from self._downloads.blocks(package, blob, start)
+                return self._downloads.blocks(package, blob, start)
+            case Wheel() as wheel:
+                return wheels.blocks(wheel, blob, start, self._inputs.scratch)
             case RegistryBlob(repository=place):
-                yield from self._inputs.require_registries().blocks(place, blob, start)
+                return self._inputs.require_registries().blocks(place, blob, start)
             case UrlBlob(url=url):
-                yield from self._inputs.addresses.blocks(url, blob, start)
-            case SourceBlob():
-                name = described(blob)
-                raise DefinitionError(
-                    "source-missing",
-                    "this lock was made by a mirror, and its blobs come from there",
-                    where=f"{name}@{blob.digest}",
-                    hint="dryport mirror copy SRC bundle:FILE",
-                )
+                return self._inputs.addresses.blocks(url, blob, start)
+        raise DefinitionError(
+            "source-missing",
+            "this lock was made by a mirror, and its blobs come from there",
+            where=described(blob),
+            hint="dryport mirror copy SRC bundle:FILE",
+        )
 
 
 def described(blob: LockedBlob) -> str:
@@ -87,6 +94,8 @@ def described(blob: LockedBlob) -> str:
             return f"file {spelled(location)}"
         case AptPackage(package=name, version=version):
             return f"package {name} {version}"
+        case Wheel(file=name):
+            return f"wheel {name}"
         case RegistryBlob(repository=name) | SourceBlob(repository=name):
             return f"{blob.digest} of {name}"
         case UrlBlob(url=url):

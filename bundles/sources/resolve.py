@@ -16,8 +16,7 @@ from pathlib import Path
 from bundles.closure import Carried, Closure
 from bundles.definition import Definition, ImageEntry
 from bundles.lock import Lock, LockedArtifact
-from bundles.sources import charts, files, folders, images, vmimages
-from bundles.sources.apt import closure
+from bundles.sources import charts, files, folders, images, vmimages, wheels
 from bundles.sources.inputs import Inputs
 from registry.errors import DefinitionError
 from registry.oci.digest import Digest
@@ -131,6 +130,8 @@ def _steps(definition: Definition, image_entries: Sequence[ImageEntry], inputs: 
         yield image.image, partial(images.resolve, image, definition.platforms, inputs)
     for pack in definition.packs:
         yield "pack", partial(folders.resolve_pack, pack, inputs)
+    for python in definition.wheels:
+        yield f"wheels {python.name}", partial(wheels.resolve, python, version, inputs)
     for disk in definition.vmimages:
         yield f"image {disk.name}", partial(vmimages.resolve, disk, version, inputs)
     for one in definition.files:
