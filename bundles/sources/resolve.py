@@ -17,6 +17,7 @@ from bundles.closure import Carried, Closure
 from bundles.definition import Definition, ImageEntry
 from bundles.lock import Lock, LockedArtifact
 from bundles.sources import charts, files, folders, images, vmimages, wheels
+from bundles.sources.apt import closure as apt_closure
 from bundles.sources.inputs import Inputs
 from registry.errors import DefinitionError
 from registry.oci.digest import Digest
@@ -137,7 +138,7 @@ def _steps(definition: Definition, image_entries: Sequence[ImageEntry], inputs: 
     for one in definition.files:
         yield f"file {one.name}", partial(files.resolve_file, one, version, inputs)
     for apt in definition.apt:
-        yield f"apt {apt.name}", partial(closure.resolve, apt, version, inputs)
+        yield f"apt {apt.name}", partial(apt_closure.resolve, apt, version, inputs)
 
 
 def _once(artifacts: list[LockedArtifact]) -> list[LockedArtifact]:
