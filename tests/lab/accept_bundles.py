@@ -27,6 +27,7 @@ SUITES = (
     Suite("volumes, resumption, diff, media untouched", "green", ("tests/unit", "-k", "volumes or archive or diff")),
     Suite("every real pack locks, or as it was read", "the same for all", ("tests/interop/test_locks_corpus.py",)),
     Suite("charts and packs: what they start is carried", "green", ("tests/unit", "-k", "closure or charts or packs")),
+    Suite("two architectures: built, verified, mirrored", "both whole", ("tests/unit/test_two_platforms.py",)),
     Suite("same bytes on any machine, and after kills", "same sha256", ("tests/interop/test_bundle_same_bytes.py",)),
     Suite("skopeo, oras, crane, sha256sum, openssl, tuf", "green", ("tests/interop", "-k", "bundle or openssl or tuf")),
     Suite("sources over lines and servers that misbehave", "green", ("tests/interop", "tests/unit", "-k", "sources")),
