@@ -149,6 +149,8 @@ class LockedArtifact(Frozen):
     title: str = ""
     """A person's word for it: `podman 4.3.1 and 83 more packages`."""
 
+    licence: str | None = None
+    """As the artefact itself states it."""
     proof: Literal["rendered", "static"] | None = None
     """How the images of a pack were found: by rendering all of it, or by looking through its files."""
     left_out: dict[str, str] | None = None
@@ -159,6 +161,16 @@ class LockedArtifact(Frozen):
         """Bytes of all its distinct blobs and manifests."""
         parts = {one.digest: one.size for one in (self.root, *self.manifests, *self.blobs)}
         return sum(parts.values())
+
+
+class LockedAdvisory(Frozen):
+    """An advisory that somebody gave when the lock was made, and what in the lock it is about."""
+
+    id: str
+    severity: str
+    summary: str
+    about: str
+    """`image registry.example.org/web 1.0`."""
 
 
 class Lock(Frozen):
@@ -172,6 +184,7 @@ class Lock(Frozen):
     definition: str
     """sha256 digest of the definition's bytes: a lock of an older definition is refused by `build`."""
     artifacts: list[LockedArtifact]
+    advisories: list[LockedAdvisory] | None = None
 
     def blobs(self) -> Iterator[LockedBlob]:
         """Yield every distinct blob and manifest once, in the artefacts' order."""

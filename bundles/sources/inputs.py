@@ -7,10 +7,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bundles.approval import Advisory
 from bundles.definition import Location
 from bundles.sources.addresses import Addresses
 from bundles.sources.registries import Registries
@@ -37,6 +38,8 @@ class Inputs:
     """What renders packs; without it their files are looked through, if that may be."""
     is_static: bool = True
     """Whether a look without rendering will do."""
+    advisories: Sequence[Advisory] = ()
+    """What is known to be wrong with versions of anything."""
     offered: Offered = ANY
     """What the clusters offer that packs are rendered for."""
 

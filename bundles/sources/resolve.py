@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from bundles.approval import licence, matching
 from bundles.closure import Carried, Closure
 from bundles.definition import Definition, ImageEntry
 from bundles.lock import Lock, LockedArtifact
@@ -94,7 +95,9 @@ def resolve(definition_path: Path, inputs: Inputs, progress: Progress) -> Resolu
             findings=faults,
             hint="mend what is named here, then lock again: dryport bundle lock",
         )
+    found = [one.model_copy(update={"licence": licence(one)}) for one in found]
     locked = Lock(
+        advisories=matching(inputs.advisories, found) or None,
         product=definition.product,
         version=definition.version,
         platforms=definition.platforms,

@@ -231,7 +231,9 @@ def _print_contents(console: Console, path: Path, seen: Look) -> None:
 
     index, medium = seen.archive.index, seen.archive.medium
     product, version = (index.annotations.get(name, "") for name in (PRODUCT, VERSION))
-    sizes = {one.ref: one.size for one in carried_lock(seen.archive).artifacts}
+    locked = carried_lock(seen.archive)
+    sizes = {one.ref: one.size for one in locked.artifacts}
+    licences = {one.ref: one.licence for one in locked.artifacts if one.licence}
     artifacts = [
         {
             "kind": one.annotations.get(KIND, ""),
@@ -252,6 +254,8 @@ def _print_contents(console: Console, path: Path, seen: Look) -> None:
         "index": str(index.digest),
         "size": medium.size,
         "artifacts": artifacts,
+        "licences": licences,
+        "advisories": [one.model_dump() for one in locked.advisories or ()],
         **release,
     }
     state = "verified" if release else "signed, not checked" if seen.is_signed else "NOT SIGNED"
@@ -261,6 +265,7 @@ def _print_contents(console: Console, path: Path, seen: Look) -> None:
         f"  {one['kind']:<10} {one['ref']}  {amount(one['size'])}  {one['title']}".rstrip()  # type: ignore[arg-type]
         for one in artifacts
     ]
+    lines += [f"  advisory {one.id} ({one.severity}): {one.about}" for one in locked.advisories or ()]
     lines = [shown(line, kept="") for line in lines]  # a name with a line break in it would be two lines
     console.result("BundleInspected", value, "\n".join(lines))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -25,6 +26,7 @@ lock_option = click.option("--lock", "lock_path", type=FILE, help=f"The lock.  [
 @click.argument("definition", type=FILE)
 @lock_option
 @source_options
+@click.option("--advisories", type=FILE, help="What is known to be wrong with versions; a file as in the docs.")
 @click.option("--explain", metavar="IMAGE", help="Say which packs want an image, and where; write nothing.")
 @helm_options
 @json_option
@@ -33,6 +35,7 @@ def lock(
     definition: Path,
     lock_path: Path | None,
     sources: Sources,
+    advisories: Path | None,
     explain: str | None,
     as_json: bool,
     **rendering: Unpack[Rendering],
@@ -41,7 +44,8 @@ def lock(
 
     Packs are rendered, and every image that they start has to be in the lock.
     """
-    from bundles.sources import resolve  # noqa: PLC0415 - `--help` need not wait for it
+    from bundles import approval  # noqa: PLC0415 - `--help` need not wait for it
+    from bundles.sources import resolve  # noqa: PLC0415
     from registry.store import durable  # noqa: PLC0415
 
     console = Console(as_json=as_json)
@@ -49,7 +53,8 @@ def lock(
         if explain is not None:
             _explain(console, explain, resolve.wanting(definition, inputs))
             return
-        found = resolve.resolve(definition, inputs, console)
+        known = approval.read(advisories) if advisories else ()
+        found = resolve.resolve(definition, replace(inputs, advisories=known), console)
     path, data = lock_path or definition.with_name(LOCK_NAME), found.lock.encode()
     durable.replace(path, data)
     _told(console, definition, path, found, [*(["--lock", lock_path] if lock_path else []), *sources.again()])
@@ -67,9 +72,13 @@ def _told(console: Console, definition: Path, path: Path, found: Resolution, sam
         "artifacts": len(locked.artifacts),
         "content": size,
         "notes": notes,
+        "licences": {one.ref: one.licence or "unknown" for one in locked.artifacts if one.kind == "image"},
+        "advisories": [one.model_dump() for one in locked.advisories or ()],
     }
     for note in notes:
         console.note(f"note: {note}")
+    for one in locked.advisories or ():
+        console.note(f"advisory: {one.id} ({one.severity}): {one.about}{f': {one.summary}' if one.summary else ''}")
     build_it = ("dryport", "bundle", "build", definition, *same, "--out", f"{locked.product}-{locked.version}.tar")
     text = (
         f"{path}\n  {locked.product} {locked.version}, {len(locked.artifacts)} artefacts, {amount(size)}\n"
