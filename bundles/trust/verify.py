@@ -45,6 +45,8 @@ class Release:
     best_before: datetime
     index: Digest
     index_size: int
+    min_installer: str | None = None
+    """The lowest version of dryport that the signers let install it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ def _check_sequence(release: Release, state: TrustState, at_least: int | None) -
             f"this bundle of {release.product} is older than the one accepted last",
             expected=f"sequence {last} or higher",
             seen=seen,
-            hint="use the newest bundle; going back to what ran before needs no bundle: dryport rollback",
+            hint="use the newest bundle; to go back on purpose, sign the old content anew with a higher sequence",
         )
     if release.sequence == last and release.index != digest:
         raise TrustError(

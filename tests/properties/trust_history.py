@@ -140,7 +140,6 @@ def published(chance: random.Random) -> tuple[Publisher, list[Made]]:
     made: list[Made] = []
     sequence, issued = 0, NOW - 10 * DAY
     for _ in range(chance.randint(2, 5)):
-        life = 3650
         match chance.choice(["", "", "", "people", "release", "one release key", "short life", "twice"]):
             case "people":
                 publisher.rotate(people=keys(3))
@@ -149,13 +148,14 @@ def published(chance: random.Random) -> tuple[Publisher, list[Made]]:
             case "one release key":
                 publisher.rotate(release=[*publisher.release[1:], *keys(1)])
             case "short life":
-                life = chance.randint(5, 40)
-                publisher.rotate(expires=issued + life * DAY)
+                publisher.rotate(expires=issued + chance.randint(5, 40) * DAY)
             case "twice":
                 publisher.rotate(expires=NOW - 100 * DAY)  # between two others a root may be expired
                 publisher.rotate(people=keys(3))
         sequence = max(1, sequence + chance.choice([1, 1, 1, 1, 0, -1, 5]))
         issued += timedelta(hours=chance.randint(1, 72))
+        if _expiry(publisher.roots[-1]) <= issued:
+            publisher.rotate()
         signers = list(publisher.release[: publisher.release_threshold])
         end = min(issued + chance.choice([8, 30, 180]) * DAY, _expiry(publisher.roots[-1]))
         region, index = publisher.bundle(
