@@ -11,9 +11,11 @@ the site would remember if it accepted this release, and the caller saves it whe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from bundles.archive import damage
@@ -126,6 +128,7 @@ def _signed_region(head: Head) -> Mapping[str, bytes]:
 
 def _prove(head: Head, state: TrustState, now: datetime, at_least: int | None) -> Verified:
     after, release, warnings = judge(_signed_region(head), head.index, state, now=now, at_least=at_least)
+    _require_installer(release)
     archive = Archive(head)
     stated = tuple(archive.index.annotations.get(name, "") for name in (PRODUCT, VERSION))
     if stated != (release.product, release.version):
@@ -138,3 +141,24 @@ def _prove(head: Head, state: TrustState, now: datetime, at_least: int | None) -
             hint="sign it again with the right product and version",
         )
     return Verified(release, warnings, after, archive, _MADE_HERE)
+
+
+def _require_installer(release: Release) -> None:
+    """Raise TrustError if the signers want a newer dryport than this one."""
+    own = version("dryport")
+    if release.min_installer is None or _ordered(own) >= _ordered(release.min_installer):
+        return
+    raise TrustError(
+        "installer-too-old",
+        f"{release.product} {release.version} is not for this dryport",
+        expected=f"dryport {release.min_installer} or newer, as its signers say",
+        seen=f"dryport {own}",
+        hint="use the kit that came with the bundle, checked as docs/trust.md says",
+    )
+
+
+def _ordered(spelled: str) -> tuple[tuple[int, ...], bool]:
+    """Return what orders versions: the numbers, then whether it is the release itself and not something before it."""
+    numbers = re.match(r"\d+(\.\d+)*", spelled)
+    found = numbers[0] if numbers else "0"
+    return tuple(map(int, found.split("."))), found == spelled

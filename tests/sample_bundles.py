@@ -88,7 +88,7 @@ class Sample:
         """Build the unsigned bundle."""
         return build(self.lock, path, self.fetch, Silent())
 
-    def publish(self, path: Path, publisher: Publisher, sequence: int = 1) -> None:
+    def publish(self, path: Path, publisher: Publisher, sequence: int = 1, min_installer: str | None = None) -> None:
         """Build the bundle and have it signed by `publisher`."""
         self.build(path)
         statement = Statement(
@@ -98,6 +98,7 @@ class Sample:
             tuple(self.lock.platforms),
             NOW - DAY + timedelta(minutes=sequence),
             NOW + 100 * DAY,
+            min_installer,
         )
         with read_head(path) as head:
             index = head.index

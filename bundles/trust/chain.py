@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 
 from tuf.api.metadata import Metadata, Root
 
+from bundles.trust.detached import SIGNATURE, SIGSTORE
 from bundles.trust.metadata import AGAIN, LIMITS, read, require_threshold
 from registry.errors import TrustError
 from registry.oci.digest import Digest
 
-SIGNATURE = "metadata/index.json.sig"
-_SIGNED = {SIGNATURE, "metadata/timestamp.json", "metadata/snapshot.json", "metadata/targets.json"}
 _MADE_LAST = {"metadata/timestamp.json", "metadata/snapshot.json"}
+_SIGNED = {SIGNATURE, SIGSTORE, "metadata/targets.json"} | _MADE_LAST
 _ROOT_NAME = re.compile(r"metadata/([1-9][0-9]{0,5})\.root\.json")
 
 

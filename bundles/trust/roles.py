@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from securesystemslib.signer import Key, Signature, Signer
 from tuf.api.metadata import Metadata, MetaFile, Role, Root, Snapshot, TargetFile, Targets, Timestamp
 
-from bundles.trust.chain import SIGNATURE
+from bundles.trust.detached import forms
 from bundles.trust.keys import PublicKey
 from bundles.trust.metadata import NAMES, Kind, label, material, read
 from bundles.trust.signers import public_key, sign_detached
@@ -188,8 +188,8 @@ def sign_release(
         Targets(version, expires=expires, targets={TARGET: _target(index, stated)}), root, signers, signatures
     )
     region = {f"metadata/{version}.root.json": data for version, data in chain} | {
-        "metadata/targets.json": targets,
-        SIGNATURE: sign_detached(signers[0], index),
+        _TARGETS: targets,
+        **forms(sign_detached(signers[0], index), public_key(signers[0]), index),
     }
     if release_signing(region).missing:
         return region

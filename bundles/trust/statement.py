@@ -18,6 +18,7 @@ _FORMS = {
     "time": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"),
 }
 _FIELDS = {"apiVersion", "kind", "product", "version", "sequence", "platforms", "issued", "bestBefore"}
+_OPTIONAL = {"minInstaller"}
 _TEXT_LENGTH = 128
 MAX_SEQUENCE = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 
@@ -32,10 +33,13 @@ class Statement:
     platforms: tuple[str, ...]
     issued: datetime
     best_before: datetime
+    min_installer: str | None = None
+    """The lowest version of dryport that may install it, None for any that reads it."""
 
     def __post_init__(self) -> None:
         _form("product", self.product)
-        _form("version", self.version)
+        for version in (self.version, self.min_installer or self.version):
+            _form("version", version)
         if type(self.sequence) is not int or not 1 <= self.sequence <= MAX_SEQUENCE:
             raise ValueError(f"sequence is a whole number from 1 on, not {self.sequence!r:.40}")
         if not self.platforms or len(set(self.platforms)) != len(self.platforms):
@@ -47,7 +51,8 @@ class Statement:
 
     def as_json(self) -> dict[str, object]:
         """Return the statement as the target's custom value."""
-        return {
+        least = {} if self.min_installer is None else {"minInstaller": self.min_installer}
+        return least | {
             "apiVersion": "dryport/v1",
             "kind": "Release",
             "product": self.product,
@@ -61,15 +66,20 @@ class Statement:
     @classmethod
     def from_json(cls, value: object) -> Statement:
         """Return the statement in parsed JSON. Raises ValueError."""
-        if not isinstance(value, Mapping) or set(value) != _FIELDS:
-            raise ValueError(f"a release statement has exactly the fields {', '.join(sorted(_FIELDS))}")
+        if not isinstance(value, Mapping) or set(value) - _OPTIONAL != _FIELDS:
+            raise ValueError(
+                f"a release statement has exactly the fields {', '.join(sorted(_FIELDS))}, and may have minInstaller"
+            )
         if (value["apiVersion"], value["kind"]) != ("dryport/v1", "Release"):
             raise ValueError("not a Release of dryport/v1")
         platforms = value["platforms"]
         if not isinstance(platforms, list):
             raise ValueError("platforms are a list")
         issued, best_before = moment(value["issued"]), moment(value["bestBefore"])
-        return cls(value["product"], value["version"], value["sequence"], tuple(platforms), issued, best_before)
+        said = (value["product"], value["version"], value["sequence"], tuple(platforms), issued, best_before)
+        if "minInstaller" in value:
+            _form("version", value["minInstaller"])
+        return cls(*said, value.get("minInstaller"))
 
 
 def moment(text: object) -> datetime:

@@ -3,7 +3,7 @@
 Nothing here reads a clock, a file or the network. The order, each step with its attacks in tests/attacks/:
 * names and sizes; the root chain, each root exactly one on and signed by a threshold of its forerunner and of itself;
 * timestamp, snapshot, targets, each by a threshold of distinct keys, bound to each other by version and sha256;
-* `index.json` by length and sha256, and its plain signature; the statement, read strictly;
+* `index.json` by length and sha256, and its signature for plain tools; the statement, read strictly;
 * the sequence against memory (lower never, equal only with the same index), then what a person demands (`at_least`);
 * time last: no clock is believed that is behind signed evidence; best-before is judged here, once, at import.
 
@@ -18,13 +18,10 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from securesystemslib.exceptions import UnverifiedSignatureError
-from securesystemslib.signer import Key, Signature
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
-from bundles.trust import chain
-from bundles.trust.chain import SIGNATURE
-from bundles.trust.metadata import AGAIN, LIMITS, Kind, bounded, fingerprint, label, read, require_threshold
+from bundles.trust import chain, detached
+from bundles.trust.metadata import AGAIN, Kind, fingerprint, read, require_threshold
 from bundles.trust.statement import Statement, spell
 from registry.errors import TrustError
 from registry.oci.digest import Digest
@@ -48,6 +45,8 @@ class Release:
     best_before: datetime
     index: Digest
     index_size: int
+    min_installer: str | None = None
+    """The lowest version of dryport that the signers let install it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,25 +153,7 @@ def _check_index(target: TargetFile, index: bytes, region: Mapping[str, bytes], 
             seen=f"{seen}, {len(index)} bytes",
             hint=AGAIN,
         )
-    bounded(SIGNATURE, region[SIGNATURE], LIMITS.signature)
-    keys = [root.keys[keyid] for keyid in root.roles["targets"].keyids]
-    if not any(_verifies(key, region[SIGNATURE], index) for key in keys):
-        raise TrustError(
-            "signature-invalid",
-            "the plain signature of index.json is by none of the release keys",
-            where=SIGNATURE,
-            expected=f"a signature by one of {', '.join(label(root, key.keyid) for key in keys)}",
-            seen=f"{len(region[SIGNATURE])} bytes that no key of them made over this index.json",
-            hint=AGAIN,
-        )
-
-
-def _verifies(key: Key, signature: bytes, data: bytes) -> bool:
-    try:
-        key.verify_signature(Signature(key.keyid, signature.hex()), data)
-    except UnverifiedSignatureError:
-        return False
-    return True
+    detached.check(region, index, root)
 
 
 def _release(target: TargetFile, index: bytes) -> Release:
@@ -197,7 +178,7 @@ def _check_sequence(release: Release, state: TrustState, at_least: int | None) -
             f"this bundle of {release.product} is older than the one accepted last",
             expected=f"sequence {last} or higher",
             seen=seen,
-            hint="use the newest bundle; going back to what ran before needs no bundle: dryport rollback",
+            hint="use the newest bundle; to go back on purpose, sign the old content anew with a higher sequence",
         )
     if release.sequence == last and release.index != digest:
         raise TrustError(

@@ -101,6 +101,7 @@ def build(
     "--sequence", type=click.IntRange(1), metavar="N", required=True, help="Higher than any release of it before."
 )
 @click.option("--best-before", required=True, metavar="YYYY-MM-DD", help="Last day on which a site may import it.")
+@click.option("--min-installer", metavar="VERSION", help="Lowest version of dryport that may install it.")
 @click.option("--passphrase-file", type=FILE, help="File whose first line is the keys' passphrase.")
 @json_option
 def sign(
@@ -110,6 +111,7 @@ def sign(
     keys: tuple[str, ...],
     sequence: int,
     best_before: str,
+    min_installer: str | None,
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -134,13 +136,14 @@ def sign(
             tuple(locked.platforms),
             datetime.now(UTC).replace(microsecond=0),
             end_of_day(best_before),
+            min_installer,
         )
     except ValueError as error:
         raise UsageError(
             "statement-invalid",
             str(error),
             expected="a day to come, as YYYY-MM-DD",
-            hint="give --best-before as YYYY-MM-DD, in the future, and a --sequence below 2**53",
+            hint="give --best-before as YYYY-MM-DD, in the future, a --sequence below 2**53, versions as 1.2.3",
         ) from error
     secret = secret_from(passphrase_file)
     signers = [open_signer(key, secret) for key in keys]

@@ -30,7 +30,7 @@ from installer.site.config import Declared, Site
 from installer.site.home import Home
 from installer.site.secrets import Secret
 from installer.site.state import State
-from registry.errors import SiteError
+from registry.errors import SiteError, TrustError
 from registry.oci import strictjson
 from registry.oci.digest import Digest
 from registry.store import durable
@@ -178,6 +178,19 @@ def verbs_in(names: Collection[str]) -> frozenset[tuple[str, str]]:
         for role in ROLES
         for verb in VERBS
         if any(name.endswith(f"roles/{role}/tasks/{verb}.yml") for name in names)
+    )
+
+
+def require_product(state: State, release: Release) -> None:
+    """Raise TrustError if the site runs another product: a stick of somebody's is no update of it."""
+    if state.release is None or state.release.product == release.product:
+        return
+    raise TrustError(
+        "release-of-another-product",
+        "the bundle holds another product than the one this site runs",
+        expected=f"a release of {state.release.product}",
+        seen=f"{release.product} {release.version}",
+        hint="use a bundle of this site's product; another product wants a site of its own: dryport site init",
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from bundles.verify import Verified
 from installer.flows.contents import Contents, read_layer
 from installer.flows.look import judge, observe
-from installer.flows.plan import PLAN_KEY, Observed, Plan, make, verbs_in
+from installer.flows.plan import PLAN_KEY, Observed, Plan, make, require_product, verbs_in
 from installer.flows.plan import save as save_plan
 from installer.hosts.content import Limits, listed
 from installer.hosts.facts import Facts
@@ -19,8 +19,12 @@ from installer.site.state import State
 
 
 def propose(verified: Verified, declared: Declared, home: Home) -> Plan:
-    """Return the plan for a verified bundle. Raises HostError if a preflight does not pass."""
+    """Return the plan for a verified bundle.
+
+    Raises TrustError for another product than the site's, HostError if a preflight does not pass.
+    """
     state, release = State.load(home.state), verified.release
+    require_product(state, release)
     source = verified.content()
     contents = Contents.of(source, release.product, release.version)
     limits = Limits()

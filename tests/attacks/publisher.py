@@ -15,6 +15,7 @@ import pytest
 from securesystemslib.signer import CryptoSigner, Signer
 from tuf.api.metadata import Metadata, MetaFile
 
+from bundles.trust.detached import forms
 from bundles.trust.keys import PublicKey
 from bundles.trust.roles import Statement, new_root, sign_release, sign_root
 from bundles.trust.signers import sign_detached
@@ -132,8 +133,8 @@ def signed(value: dict[str, Any], signers: Sequence[Signer]) -> bytes:
 
 
 def plainly_signed(region: Region, index: bytes, signer: Signer) -> Region:
-    """Return the region with a plain signature of another index."""
-    return {**region, "metadata/index.json.sig": sign_detached(signer, index)}
+    """Return the region with a plain signature of another index, in both forms."""
+    return {**region, **forms(sign_detached(signer, index), signer.public_key, index)}
 
 
 def resign_same(data: bytes, change: Callable[[list[dict[str, str]]], list[dict[str, str]]]) -> bytes:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from securesystemslib.signer import CryptoSigner
 
+from bundles.trust.detached import SIGNATURE, SIGSTORE, forms
+from bundles.trust.signers import sign_detached
 from bundles.trust.verify import judge
 from tests.attacks.publisher import (
     DAY,
@@ -46,7 +48,7 @@ def test_an_unsigned_bundle_is_refused_as_unsigned(region: Region):
     assert "dryport bundle sign" in error.hint
 
 
-@pytest.mark.parametrize("name", [f"metadata/{role}.json" for role in ROLES] + ["metadata/index.json.sig"])
+@pytest.mark.parametrize("name", [f"metadata/{role}.json" for role in ROLES] + [SIGNATURE, SIGSTORE])
 def test_a_bundle_without_one_of_the_signed_files_is_refused(name: str):
     publisher = Publisher()
     region, index = publisher.bundle()
@@ -163,17 +165,19 @@ def test_one_key_that_signed_twice_counts_once():
     judge(region, index, publisher.begin(), now=NOW)
 
 
-@pytest.mark.parametrize("name", ["1.root.json", *[f"{role}.json" for role in ROLES], "index.json.sig"])
+@pytest.mark.parametrize(
+    "name", ["metadata/1.root.json", *[f"metadata/{role}.json" for role in ROLES], SIGNATURE, SIGSTORE]
+)
 def test_no_flipped_bit_in_any_metadata_file_is_accepted(name: str):
     publisher = Publisher()
     region, index = publisher.bundle()
     state = publisher.begin()
-    data = region[f"metadata/{name}"]
+    data = region[name]
     chance = random.Random(name)  # noqa: S311 - the same flips on every run
     for at in chance.sample(range(len(data)), min(len(data), 250)):
         flipped = bytearray(data)
         flipped[at] ^= 1 << chance.randrange(8)
-        refused({**region, f"metadata/{name}": bytes(flipped)}, index, state)
+        refused({**region, name: bytes(flipped)}, index, state)
     judge(region, index, state, now=NOW)
 
 
@@ -201,6 +205,18 @@ def test_a_plain_signature_of_another_index_is_refused_though_tuf_would_not_look
     assert refused(other, index, publisher.begin()).reference == "signature-invalid"
     by_a_person = plainly_signed(region, index, publisher.people[0])
     assert refused(by_a_person, index, publisher.begin()).reference == "signature-invalid"
+
+
+def test_a_sigstore_bundle_with_another_signature_than_the_plain_one_is_refused():
+    publisher = Publisher(release_keys=2)
+    region, index = publisher.bundle()
+    first, second = publisher.release
+    again = forms(sign_detached(first, index), first.public_key, index)  # right, but not the one beside it
+    by_the_other = forms(region[SIGNATURE], second.public_key, index)
+    for one in (again, by_the_other):
+        error = refused({**region, SIGSTORE: one[SIGSTORE]}, index, publisher.begin())
+        assert (error.reference, error.where) == ("signature-invalid", SIGSTORE)
+    judge({**region, **again}, index, publisher.begin(), now=NOW)
 
 
 @pytest.mark.parametrize(

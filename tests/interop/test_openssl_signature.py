@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bundles.trust.detached import forms
 from bundles.trust.keys import generate, read_public
 from bundles.trust.signers import open_signer, sign_detached
 from bundles.trust.verify import judge
@@ -63,7 +64,7 @@ def test_a_key_and_a_signature_made_by_openssl_are_as_good_as_ours(tmp_path: Pat
     (tmp_path / "index.json").write_bytes(index)
     signed = openssl("dgst", "-sha256", "-sign", secret, "-out", tmp_path / "index.json.sig", tmp_path / "index.json")
     assert signed.returncode == 0, signed.stderr
-    theirs = region | {"metadata/index.json.sig": (tmp_path / "index.json.sig").read_bytes()}
+    theirs = region | forms((tmp_path / "index.json.sig").read_bytes(), signer.public_key, index)
     judge(theirs, index, publisher.begin(), now=NOW)
 
 

@@ -11,79 +11,15 @@ Where they differ on purpose, the list is here, and each entry is stricter on ou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
-from tuf.ngclient import FetcherInterface, Updater
 
-from bundles.trust.verify import TrustState, follow_roots, judge
-from registry.errors import TrustError
-from tests.attacks.publisher import DAY, NOW, Publisher, Region, keys, resigned
-
-Stick = tuple[Region, bytes]
-
-
-class StickFetcher(FetcherInterface):
-    """Answers from a bundle's region, as a web server with these files would."""
-
-    def __init__(self, region: Region, index: bytes) -> None:
-        self.files = {**region, "targets/index.json": index}
-
-    def _fetch(self, url: str) -> Iterator[bytes]:
-        data = self.files.get(url.removeprefix("stick://"))
-        if data is None:
-            raise DownloadHTTPError(url, 404)
-        return iter([data])
-
-
-class Oracle:
-    """One site that uses ngclient, with its own folder of remembered metadata."""
-
-    def __init__(self, first_root: bytes, folder: Path) -> None:
-        self.first_root, self.folder = first_root, folder
-        self.targets = folder / "targets"
-        self.targets.mkdir(parents=True)
-
-    def accepts(self, stick: Stick, now: datetime) -> bool:
-        """Say whether ngclient takes the stick's index.json, at a time of our choosing."""
-        client = Updater(
-            str(self.folder),
-            "stick://metadata/",
-            str(self.targets),
-            "stick://targets/",
-            StickFetcher(*stick),
-            bootstrap=self.first_root,
-        )
-        client._trusted_set.reference_time = now
-        try:
-            client.refresh()
-            target = client.get_targetinfo("index.json")
-            assert target is not None
-            client.download_target(target, str(self.targets / "fresh"))
-        except (RepositoryError, DownloadError):
-            return False
-        return True
-
-
-class Site:
-    """The same site with dryport's rules."""
-
-    def __init__(self, publisher: Publisher) -> None:
-        self.state: TrustState = publisher.begin()
-
-    def accepts(self, stick: Stick, now: datetime) -> bool:
-        region, index = stick
-        try:
-            self.state = follow_roots(region, self.state)
-            self.state, _, _ = judge(region, index, self.state, now=now)
-        except TrustError:
-            return False
-        return True
+from tests.attacks.publisher import DAY, NOW, Publisher, keys, resigned
+from tests.stock_client import Oracle, Site, Stick
 
 
 def without(stick: Stick, name: str) -> Stick:

@@ -52,6 +52,7 @@ PEERS = {
     "containerd2": Peer("github.com/containerd/containerd/v2", "v2.4.2", "cmd/containerd"),
     "dockerd2": Peer("github.com/moby/moby/v2", "v2.0.0-beta.24", "cmd/dockerd"),  # Docker 29
     "kustomize": Peer("sigs.k8s.io/kustomize/kustomize/v5", "v5.7.1", ""),
+    "cosign": Peer("github.com/sigstore/cosign/v3", "v3.1.3", "cmd/cosign"),
     "ctr2": Peer("github.com/containerd/containerd/v2", "v2.4.2", "cmd/ctr"),
 }
 

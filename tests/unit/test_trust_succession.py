@@ -38,7 +38,8 @@ def release_keys(value: dict[str, object]) -> list[str]:
 def chain(folder: Path) -> int:
     """Return the newest root that a site at root 1 follows from the folder."""
     region = {f"metadata/{path.name}": path.read_bytes() for path in folder.glob("*.root.json")}
-    signed = {f"metadata/{name}": b"" for name in ("timestamp.json", "snapshot.json", "targets.json", "index.json.sig")}
+    roles = ("timestamp.json", "snapshot.json", "targets.json")
+    signed = {f"metadata/{name}": b"" for name in (*roles, "index.json.sig", "index.json.sigstore.json")}
     return follow(region | signed, [(folder / "1.root.json").read_bytes()])[1].version
 
 
