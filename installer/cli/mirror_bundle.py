@@ -26,8 +26,9 @@ def build_bundle(
         raise UsageError("product-missing", "a bundle has a name and a version", hint="--product plane --version 1.0.0")
     path = ends.target.place.path
     with ends.source.source() as source, ThreadPoolExecutor(STREAMS) as pool:
-        walk = Walk(source, fault_of(source), selection=ends.selection, each=pool.map)
-        graphs = walk.graphs(ends.selection.repositories(source.repositories))
+        selection = ends.chosen(source)
+        walk = Walk(source, fault_of(source), selection=selection, each=pool.map)
+        graphs = walk.graphs(selection.repositories(source.repositories))
         if faults := [fault for graph in graphs for fault in graph.faults]:
             raise fault_of(source)(
                 "copy-incomplete",
@@ -35,7 +36,7 @@ def build_bundle(
                 findings=faults,
                 hint="mend the source, or leave them out with --only",
             )
-        platforms = ends.selection.platforms or mirrored.platforms(graphs, source)
+        platforms = selection.platforms or mirrored.platforms(graphs, source)
         lock = mirrored.locked(graphs, ends.artefact, mirrored.Product(product, version, sorted(platforms)))
         report = writer.build(lock, path, mirrored.SourceFetch(source), console, volume_bytes=volume_bytes)
     value = {

@@ -68,10 +68,12 @@ def copy(
         return
     with ends.source.source() as opened, ends.target.target() as target:
         if dry_run:
-            _show_plan(console, ends, copying.plan(opened, target, selection=ends.selection, terms=terms))
+            _show_plan(console, ends, copying.plan(opened, target, selection=ends.chosen(opened), terms=terms))
             return
         with Journal(journal_file or ends.journal_file(state_folder())) as journal:
-            outcome = copying.attempt(opened, target, console, selection=ends.selection, terms=terms, journal=journal)
+            outcome = copying.attempt(
+                opened, target, console, selection=ends.chosen(opened), terms=terms, journal=journal
+            )
     value = {"source": source, "destination": destination, **outcome.report.as_json()}
     if report_file:
         _write(report_file, value, outcome.refusal)
@@ -88,7 +90,7 @@ def verify(*, source: str, destination: str, as_json: bool, **options: Any) -> N
     console = Console(as_json=as_json)
     ends = Ends.of(source, destination, options)
     with ends.source.source() as opened, ends.target.target() as target:
-        found = compare(opened, target, selection=ends.selection, terms=ends.terms())
+        found = compare(opened, target, selection=ends.chosen(opened), terms=ends.terms())
     value = {"source": source, "destination": destination, **found.as_json()}
     console.verdict("MirrorVerified", value, _compared(found, destination), _differing(found, destination))
 
@@ -122,7 +124,7 @@ def delete(
         _apply(console, ends, Removal.read(applied_file))
         return
     with ends.source.source() as opened, ends.target.source() as held:
-        names = ends.selection.repositories(opened.repositories)
+        names = ends.chosen(opened).repositories(opened.repositories)
         tags = surplus(opened, held, names, ends.terms().place)
     removal = Removal(ends.target.place.origin, tags)
     removal.write(plan_file or Path())

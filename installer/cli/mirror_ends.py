@@ -13,10 +13,11 @@ import click
 from installer.cli.connecting import host_options, side_options
 from installer.cli.places import FILE, Place, Side
 from installer.cli.trusting import trust_options
-from registry.errors import UsageError
+from registry.errors import MediaError, UsageError
 
 if TYPE_CHECKING:
     from registry.client.pace import Throttle
+    from registry.content import ContentSource
     from registry.mirror.copy import Terms
     from registry.mirror.selection import Selection
 
@@ -40,6 +41,14 @@ def what_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="REPOSITORY[:TAG]",
             help="Only these: names, globs (`team/*:v1.*`), ranges (`team/app:>=1.2 <2`), or @DIGEST; once for each.",
         ),
+        click.option("--profile", type=FILE, help="Only the packs of a profile, with the images that they start."),
+        click.option(
+            "--pack",
+            "packs",
+            multiple=True,
+            metavar="NAME[:VERSION]",
+            help="Only this pack, with the images that it starts; a version may be a range; once for each.",
+        ),
         click.argument("destination", metavar="DST"),
         click.argument("source", metavar="SRC"),
     ):
@@ -55,6 +64,7 @@ class Ends:
     target: Side
     selection: Selection
     mapping: Path | None = None
+    packs: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, source: str, destination: str, options: dict[str, Any]) -> Ends:
@@ -75,7 +85,34 @@ class Ends:
             Side(ends[1], reaches[1]),
             selection,
             options.pop("mapping"),
+            _packs(options.pop("packs"), options.pop("profile")),
         )
+
+    def chosen(self, source: ContentSource) -> Selection:
+        """Return what is copied of the opened source; packs are looked up there, with what they start.
+
+        Raises MediaError that names every pack and image that is not there.
+        """
+        if not self.packs:
+            return self.selection
+        from installer.cli.helming import ready_helm  # noqa: PLC0415 - most copies need neither
+        from registry.mirror.packs import Packs  # noqa: PLC0415
+        from registry.mirror.selection import Selection  # noqa: PLC0415
+
+        place = self.source.place
+        with ready_helm(None) as helm:
+            found = Packs(source, place.base, place.host if place.is_registry else "", helm)
+            lines = found.lines(self.packs)
+        if found.faults:
+            raise MediaError(
+                "packs-incomplete",
+                f"{len(found.faults)} thing(s) that the packs need are not at the source; nothing was copied",
+                where=str(place),
+                findings=found.faults,
+                hint="bring them to the source, or name what is to be copied with --only",
+            )
+        named = [str(one) for one in self.selection.wanted if not place.base or str(one) != f"{place.base}/*"]
+        return Selection.of([*named, *lines], self.selection.platforms, referrers=self.selection.referrers)
 
     def terms(self, streams: int | None = None) -> Terms:
         """Return how the copy goes about it. Raises UsageError, DefinitionError."""
@@ -95,6 +132,15 @@ class Ends:
         """Return this copy's file among others': named by its two ends."""
         name = hashlib.sha256(f"{self.source.place}\n{self.target.place}".encode()).hexdigest()[:16]
         return folder / f"{name}.sqlite"
+
+
+def _packs(named: tuple[str, ...], profile: Path | None) -> tuple[str, ...]:
+    """Return all packs that are named, one by one or by a profile. Raises DefinitionError."""
+    if profile is None:
+        return named
+    from registry.profiles.model import Profile  # noqa: PLC0415 - as above
+
+    return (*named, *(f"{one.pack}:{one.version}" for one in Profile.load(profile).packs))
 
 
 def _throttle(megabytes: float) -> Throttle:
