@@ -250,7 +250,8 @@ def test_no_second_cut_is_put_beside_the_first_since_no_reader_could_tell_them_a
 def test_volumes_that_were_being_taken_back_when_the_power_went_are_built_on(tmp_path: Path, moved: int) -> None:
     made, base = sample(), tmp_path / "cut.tar"
     build(made.lock, base, made.fetch, Silent(), volume_bytes=SIZE)
-    before, moves = [path.read_bytes() for path in volumes(base)], []
+    moves: list[Path] = []
+    before = [path.read_bytes() for path in volumes(base)]
     volumes(base)[-1].unlink()  # so that a build has something to do
 
     def move(path: Path, final: Path) -> None:
