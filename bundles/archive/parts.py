@@ -8,12 +8,15 @@ looks like a volume; a publication that was cut off is taken up by the next buil
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import shlex
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from bundles.archive.volumes import HEADER_BYTES, Cut, Header
+from bundles.archive.volumes import HEADER_BYTES, Cut, Header, named
+from registry.errors import SiteError
 from registry.oci.digest import Digest
 from registry.store import durable
 
@@ -45,23 +48,55 @@ def opened(destination: Path, size: int, volume_bytes: int | None = None) -> Ite
             yield _Single(stack.enter_context(durable.Preallocated(destination, size)))
             return
         cut = Cut.of(size, volume_bytes)
-        finals = [destination.with_name(cut.name(destination.name, number)) for number in range(1, cut.count + 1)]
-        for final in finals:
+        sizes = finals(destination, size, volume_bytes)
+        for final in reversed(sizes):  # the first one last: by its head, a next build knows what the others were
             part = durable.Preallocated.part_of(final)
             if final.exists() and not part.exists():  # published, and then the build was cut off
                 durable.move(final, part)
-        sizes = [HEADER_BYTES + end - begin for begin, end in map(cut.slice, range(1, cut.count + 1))]
-        files = [durable.Preallocated(*pair) for pair in zip(finals, sizes, strict=True)]
-        yield _Several(cut, [stack.enter_context(file) for file in files])
+        yield _Several(cut, [stack.enter_context(durable.Preallocated(*pair)) for pair in sizes.items()])
 
 
-def parts_of(destination: Path, size: int, volume_bytes: int | None = None) -> list[Path]:
-    """Return where a bundle grows, file by file."""
+def finals(destination: Path, size: int, volume_bytes: int | None = None) -> dict[Path, int]:
+    """Return the files that a bundle of `size` bytes becomes, and their sizes."""
     if volume_bytes is None:
-        return [durable.Preallocated.part_of(destination)]
+        return {destination: size}
     cut = Cut.of(size, volume_bytes)
-    names = [cut.name(destination.name, number) for number in range(1, cut.count + 1)]
-    return [durable.Preallocated.part_of(destination.with_name(name)) for name in names]
+    return {
+        destination.with_name(cut.name(destination.name, number)): HEADER_BYTES + end - begin
+        for number, (begin, end) in enumerate(cut.slices, start=1)
+    }
+
+
+def require_room(destination: Path, files: Mapping[Path, int], hole: int = 0) -> None:
+    """Raise SiteError `space-short` if the disk has no room for what of `files` is not there yet, but for a hole.
+
+    Raises `bundle-exists` if volumes of another cut lie there, which a reader would take for this bundle's.
+    """
+    if others := [one for one in named(destination.name, [destination.parent]) if one not in files]:
+        raise SiteError(
+            "bundle-exists",
+            "a bundle of this name is there, cut otherwise; both together could not be read",
+            where=str(others[0]),
+            expected=f"none but {len(files)} file(s) like {next(iter(files)).name}",
+            seen=f"{len(others)} other(s)",
+            hint=f"give another place; or, if nobody needs them: rm {shlex.join(map(str, others))}",
+        )
+    about = os.statvfs(destination.parent)
+    free = about.f_bavail * about.f_frsize
+    needed = -hole
+    for final, size in files.items():
+        part = durable.Preallocated.part_of(final)
+        there = durable.allocated(part) if part.exists() or len(files) == 1 else durable.allocated(final)
+        needed += -(-size // about.f_frsize) * about.f_frsize - there
+    if needed > free:
+        raise SiteError(
+            "space-short",
+            "the destination has too little free space for the bundle",
+            where=str(destination.parent),
+            expected=f"{needed} bytes free",
+            seen=f"{free} bytes free",
+            hint=f"free {needed - free} bytes there, or give another place",
+        )
 
 
 class _Single:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bundles.archive.layout import HEAD_MEMBERS
-from bundles.archive.parts import opened
+from bundles.archive.parts import finals, opened, require_room
 from bundles.archive.reader import Archive, read_head
 from bundles.archive.region import REGION_BYTES
 from bundles.archive.volumes import Cut
@@ -27,6 +27,7 @@ def split(
         base = archive.medium.volumes.base if archive.medium.volumes else bundle.name
         total = archive.layout.size
         cut = Cut.of(total, volume_bytes)
+        require_room(folder / base, finals(folder / base, total, volume_bytes))
         with (
             opened(folder / base, total, volume_bytes) as part,
             progress.meter(f"split {bundle.name}", total) as meter,

@@ -180,7 +180,7 @@ def find(path: Path, folders: Iterable[Path] = (), *, is_whole: bool = True) -> 
     match = _NAME.fullmatch(path.name)
     base = match["base"] if match else path.name
     candidates = [path] if path.is_file() else []
-    candidates += [one for one in _named(base, places) if one != path]
+    candidates += [one for one in named(base, places) if one != path]
     if path.is_file() and match is None and _tolerant(path, is_whole=is_whole) is None:
         return None  # one file, whatever lies beside it
     readable = [(one, header) for one in candidates if (header := _tolerant(one, is_whole=is_whole))]
@@ -188,7 +188,7 @@ def find(path: Path, folders: Iterable[Path] = (), *, is_whole: bool = True) -> 
         return None
     first, header = readable[0]
     files = {header.number: first}
-    for other in _named(base, places):
+    for other in named(base, places):
         seen = _tolerant(other, is_whole=is_whole)
         if not is_whole and (seen is None or (seen.index, seen.cut) != (header.index, header.cut)):
             continue
@@ -216,7 +216,8 @@ def _tolerant(path: Path, *, is_whole: bool) -> Header | None:
         return None
 
 
-def _named(base: str, places: Iterable[Path]) -> list[Path]:
+def named(base: str, places: Iterable[Path]) -> list[Path]:
+    """Return the files that bear the names of volumes of `base`."""
     found = [one for place in places if place.is_dir() for one in sorted(place.iterdir())]
     return [one for one in found if (match := _NAME.fullmatch(one.name)) and match["base"] == base and one.is_file()]
 

@@ -11,10 +11,9 @@ because of its size or its name.
 from __future__ import annotations
 
 import errno
-import os
 import shlex
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from pathlib import Path
 from bundles.archive import tar
 from bundles.archive.chunks import CHUNK_BYTES, ChunkHasher, blob_name
 from bundles.archive.layout import LAYOUT_DATA, Layout, Member, carried, index_json
-from bundles.archive.parts import Part, opened, parts_of
+from bundles.archive.parts import Part, finals, opened, require_room
 from bundles.archive.reader import Archive, read_head
 from bundles.archive.region import REGION_BYTES, pack_region
 from bundles.archive.volumes import Cut
@@ -70,7 +69,8 @@ def build(
     content = sum(member.size for member in layout.blobs)
     if index := _already_there(lock, layout, destination, volume_bytes):
         return BuildReport(destination, index, layout.size, content, 0, unchanged=True)
-    _check_space(destination, layout, parts_of(destination, layout.size, volume_bytes))
+    with _on_this_machine(destination):
+        require_room(destination, finals(destination, layout.size, volume_bytes), hole=REGION_BYTES)
     with _on_this_machine(destination), opened(destination, layout.size, volume_bytes) as part:
         builder = _Builder(lock, layout, part, fetch, destination)
         builder.prepare()
@@ -290,7 +290,11 @@ def _already_there(lock: Lock, layout: Layout, destination: Path, volume_bytes: 
     is_replaceable, seen = False, "a signed bundle of another lock"
     try:
         with read_head(destination) as head:
-            is_replaceable = not head.is_signed
+            is_hidden = (
+                volume_bytes is not None and head.medium.volumes is None
+            )  # by volumes, which no reader would see
+            is_replaceable = not head.is_signed and not is_hidden
+            seen = "a bundle in one file" if is_hidden else seen
             archive = Archive(head)
             same = [(entry.name, entry.size, entry.offset) for entry in archive.table.members] == [
                 (member.name, member.size, member.offset) for member in layout.blobs
@@ -315,22 +319,6 @@ def _already_there(lock: Lock, layout: Layout, destination: Path, volume_bytes: 
             hint=f"give another --out; or, if nobody needs it: rm {shlex.quote(str(destination))}",
         )
     return None
-
-
-def _check_space(destination: Path, layout: Layout, parts: Sequence[Path]) -> None:
-    with _on_this_machine(destination):
-        about = os.statvfs(destination.parent)
-    free = about.f_bavail * about.f_frsize
-    needed = layout.size - REGION_BYTES - sum(map(durable.allocated, parts))
-    if needed > free:
-        raise SiteError(
-            "space-short",
-            "the destination has too little free space for the bundle",
-            where=str(destination.parent),
-            expected=f"{needed} bytes free",
-            seen=f"{free} bytes free",
-            hint=f"free {needed - free} bytes there, or give another --out",
-        )
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from bundles.sources import wheels
 from bundles.sources.apt.download import Downloads
 from bundles.sources.images import Layout
 from bundles.sources.inputs import Inputs, spelled
+from registry.client.pace import Throttle
 from registry.errors import DefinitionError
 from registry.oci.targz import folder_archive
 
@@ -36,10 +37,11 @@ BLOCK_BYTES = 1 << 20
 
 
 class Fetcher:
-    """Opens blobs of one lock; may be called from several threads."""
+    """Opens blobs of one lock for several threads; together they take from the network what `throttle` lets through."""
 
-    def __init__(self, inputs: Inputs) -> None:
+    def __init__(self, inputs: Inputs, throttle: Throttle | None = None) -> None:
         self._inputs = inputs
+        self._throttle = throttle
         self._downloads = Downloads()
 
     @contextmanager
@@ -61,7 +63,13 @@ class Fetcher:
             case LocalFile(file=location):
                 yield from _file(self._inputs.file(location), blob, start)
             case _:
-                yield from self._remote(blob, start)
+                yield from self._paced(self._remote(blob, start))
+
+    def _paced(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        for block in blocks:
+            if self._throttle:
+                self._throttle.take(len(block))
+            yield block
 
     def _remote(self, blob: LockedBlob, start: int) -> Iterator[bytes]:
         match blob.origin:

@@ -13,6 +13,7 @@ import click
 from installer.cli.bundle_diff import diff
 from installer.cli.bundle_lock import LOCK_NAME, lock, lock_option
 from installer.cli.bundle_repair import repair
+from installer.cli.mirror_ends import limit_rate_option, throttle
 from installer.cli.render import Console, Verbs, amount, json_option, shown, typed
 from installer.cli.sources import Sources, source_options
 from installer.cli.trusting import Trust, trust_options
@@ -42,10 +43,18 @@ for verb in (lock, split, diff, repair):
 @click.option("--out", type=FILE, required=True, help="The bundle to make.")
 @lock_option
 @volume_size_option
+@limit_rate_option
 @source_options
 @json_option
 def build(
-    *, definition: Path, out: Path, lock_path: Path | None, volume_size: str | None, sources: Sources, as_json: bool
+    *,
+    definition: Path,
+    out: Path,
+    lock_path: Path | None,
+    volume_size: str | None,
+    limit_rate: float | None,
+    sources: Sources,
+    as_json: bool,
 ) -> None:
     """Build the bundle that DEFINITION's lock describes. The same lock gives the same bytes; a killed build goes on."""
     from bundles.archive import writer  # noqa: PLC0415 - as above
@@ -56,7 +65,8 @@ def build(
     locked = Lock.read(lock_path or definition.with_name(LOCK_NAME))
     _require_current(definition, locked.definition)
     with sources.inputs(definition) as inputs:
-        report = writer.build(locked, out, Fetcher(inputs), console, volume_bytes=volume_bytes(volume_size))
+        fetch = Fetcher(inputs, throttle(limit_rate))
+        report = writer.build(locked, out, fetch, console, volume_bytes=volume_bytes(volume_size))
     seconds = time.monotonic() - began
     value = {
         "path": str(out),

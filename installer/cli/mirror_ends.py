@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from registry.mirror.copy import Terms
     from registry.mirror.selection import Selection
 
+limit_rate_option = click.option(
+    "--limit-rate", metavar="MB/S", type=click.FloatRange(min=0.001), help="Over all streams."
+)
+
 
 def what_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add what both ends of a copy need: selection, mapping, logins and trust."""
     for option in (
         trust_options,
         host_options,
-        click.option("--limit-rate", metavar="MB/S", type=click.FloatRange(min=0.001), help="Over all streams."),
+        limit_rate_option,
         side_options("dst", "the registry copied to"),
         side_options("src", "the registry copied from"),
         click.option("--mirrors", "mapping", type=FILE, help="Where others' content lies there; see docs/runtimes.md."),
@@ -73,7 +77,7 @@ class Ends:
         ends = Place.parse(source), Place.parse(destination)
         if source == destination:
             raise UsageError("ends-equal", "source and destination are the same", seen=source, hint="name two places")
-        reach = replace(reach, rate=_throttle(rate) if rate else None)
+        reach = replace(reach, rate=throttle(rate))
         reaches = [
             replace(reach, **{name: options.pop(f"{side}_{name}") for name in ("user", "password_file", "ca")})
             for side in ("src", "dst")
@@ -143,10 +147,11 @@ def _packs(named: tuple[str, ...], profile: Path | None) -> tuple[str, ...]:
     return (*named, *(f"{one.pack}:{one.version}" for one in Profile.load(profile).packs))
 
 
-def _throttle(megabytes: float) -> Throttle:
+def throttle(megabytes: float | None) -> Throttle | None:
+    """Return what keeps streams to so much a second together; None without a limit."""
     from registry.client.pace import Throttle  # noqa: PLC0415 - `--help` need not wait for it
 
-    return Throttle(megabytes * 1e6)
+    return Throttle(megabytes * 1e6) if megabytes else None
 
 
 def _selection(only: Sequence[str], platforms: Sequence[str], place: Place, *, referrers: bool) -> Selection:

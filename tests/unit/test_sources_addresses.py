@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from bundles.archive.writer import build
-from bundles.definition import FileEntry
+from bundles.definition import FileEntry, Location
 from bundles.lock import Lock, LockedBlob, UrlBlob
 from bundles.sources import files
 from bundles.sources.addresses import Addresses
 from bundles.sources.fetch import Fetcher
 from bundles.sources.inputs import Inputs
+from registry.client.pace import Throttle
 from registry.errors import DefinitionError, RemoteError
 from registry.oci.digest import Digest
 from registry.progress import Silent
@@ -163,3 +164,30 @@ def test_what_is_no_address_or_holds_a_login_is_refused(url: str) -> None:
 def test_an_address_without_a_pin_is_refused() -> None:
     with pytest.raises(ValueError, match="pinned"):
         FileEntry(name="x", url="https://downloads.example.org/x")
+
+
+def test_all_streams_together_keep_to_the_rate(server: Server, tmp_path: Path) -> None:
+    fetch = Fetcher(Inputs(tmp_path, {}, tmp_path), Throttle(rate := 10e6))
+    taken: list[bytes] = []
+
+    def take() -> None:
+        with fetch(blob(server)) as blocks:
+            taken.append(b"".join(blocks))
+
+    threads = [threading.Thread(target=take) for _ in range(3)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.monotonic() - began
+    assert taken == [DATA] * 3
+    assert seconds > 0.9 * 3 * len(DATA) / rate
+
+
+def test_what_a_rate_spares_is_the_network_not_this_machines_own_files(tmp_path: Path) -> None:
+    (tmp_path / "own.bin").write_bytes(DATA)
+    inputs = Inputs(tmp_path, {}, tmp_path)
+    artifact = files.resolve_file(FileEntry(name="own", file=Location(path="own.bin")), "1.0.0", inputs)
+    with Fetcher(inputs, Throttle(1.0))(artifact.blobs[-1]) as blocks:
+        assert b"".join(blocks) == DATA

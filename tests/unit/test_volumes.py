@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from bundles.archive.volumes import HEADER_BYTES, LEAST_BYTES, PRESETS, Cut, Hea
 from bundles.archive.writer import build, sign_in_place
 from bundles.trust.roles import Statement, sign_release
 from bundles.verify import Verified, verify
-from registry.errors import DefinitionError, MediaError, UsageError
+from registry.errors import DefinitionError, MediaError, SiteError, UsageError
 from registry.oci.digest import Digest
 from registry.progress import Silent
 from tests.attacks.publisher import DAY, NOW, Publisher
@@ -184,7 +186,10 @@ def test_a_bundle_is_split_and_the_volumes_are_those_of_a_build(folder: Path, tm
     built = volumes(folder / "cut.tar")
     assert [path.name.replace("whole", "cut") for path in made] == [path.name for path in built]
     assert made[-1].read_bytes() == built[-1].read_bytes()
-    again = split(made[0], tmp_path, 2 * SIZE, Silent())
+    with pytest.raises(SiteError, match="cut otherwise"):
+        split(made[0], tmp_path, 2 * SIZE, Silent())
+    (tmp_path / "other").mkdir()
+    again = split(made[0], tmp_path / "other", 2 * SIZE, Silent())
     assert len(again) == 2
 
 
@@ -227,7 +232,60 @@ def test_a_build_of_what_is_there_writes_nothing(tmp_path: Path) -> None:
     made, base = sample(), tmp_path / "cut.tar"
     build(made.lock, base, made.fetch, Silent(), volume_bytes=SIZE)
     assert build(made.lock, base, made.fetch, Silent(), volume_bytes=SIZE).unchanged
-    assert not build(made.lock, base, made.fetch, Silent(), volume_bytes=2 * SIZE).unchanged
+
+
+def test_no_second_cut_is_put_beside_the_first_since_no_reader_could_tell_them_apart(tmp_path: Path) -> None:
+    made, base = sample(), tmp_path / "cut.tar"
+    build(made.lock, base, made.fetch, Silent(), volume_bytes=SIZE)
+    before = [path.read_bytes() for path in volumes(base)]
+    for size in (2 * SIZE, None):  # one file would hide the volumes from their name
+        with pytest.raises(SiteError) as caught:
+            build(made.lock, base, made.fetch, Silent(), volume_bytes=size)
+        assert caught.value.reference == "bundle-exists"
+    assert [path.read_bytes() for path in volumes(base)] == before
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("moved", [1, 2])
+def test_volumes_that_were_being_taken_back_when_the_power_went_are_built_on(tmp_path: Path, moved: int) -> None:
+    made, base = sample(), tmp_path / "cut.tar"
+    build(made.lock, base, made.fetch, Silent(), volume_bytes=SIZE)
+    moves: list[Path] = []
+    before = [path.read_bytes() for path in volumes(base)]
+    volumes(base)[-1].unlink()  # so that a build has something to do
+
+    def move(path: Path, final: Path) -> None:
+        if len(moves) == moved - 1:
+            raise KeyboardInterrupt
+        moves.append(path)
+        path.rename(final)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("registry.store.durable.move", move)
+        with pytest.raises(KeyboardInterrupt):
+            build(made.lock, base, made.fetch, Silent(), volume_bytes=SIZE)
+    build(made.lock, base, made.fetch, Silent(), volume_bytes=SIZE)
+    assert [path.read_bytes() for path in volumes(base)] == before
+
+
+@pytest.mark.parametrize("size", [None, SIZE])
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk")
+def test_room_is_foretold_within_two_percent_and_refused_before_a_byte(tmp_path: Path, size: int | None) -> None:
+    made, disk = sample(), tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "dryport-test", disk], check=True)
+    try:
+        with pytest.raises(SiteError) as caught:
+            build(made.lock, disk / "b.tar", made.fetch, Silent(), volume_bytes=size)
+        assert caught.value.reference == "space-short"
+        assert list(disk.iterdir()) == []
+        needed = int(caught.value.expected.split()[0])
+        subprocess.run(["mount", "-o", f"remount,size={needed // 4096 * 4096 + 4096}", disk], check=True)
+        build(made.lock, disk / "b.tar", made.fetch, Silent(), volume_bytes=size)
+        taken = sum(path.stat().st_blocks * 512 for path in disk.iterdir())
+        assert 0.98 * needed <= taken <= needed
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 @given(st.integers(1, 10**12), st.integers(LEAST_BYTES, 10**11))
