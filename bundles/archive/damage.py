@@ -46,7 +46,7 @@ class Damage:
 def check_all(archive: Archive, progress: Progress) -> None:
     """Read every byte of the file. Raises MediaError `bundle-damaged` that holds every finding, largest first."""
     archive.check_structure()
-    with progress.meter(f"verify {archive.medium.path.name}", sum(one.size for one in archive.table.members)) as meter:
+    with progress.meter(f"verify {archive.medium.path.name}", sum(one.size for one in archive.entries)) as meter:
         damages = list(_merged(_damaged(archive, meter)))
     if not damages:
         return
@@ -77,7 +77,7 @@ def _damaged(archive: Archive, meter: Meter) -> Iterator[Damage]:
             meter.advance(length, entry.name)
         return None
 
-    jobs = ((entry, number) for entry in archive.table.members for number in range(len(entry.proofs)))
+    jobs = ((entry, number) for entry in archive.entries for number in range(len(entry.proofs)))
     with ThreadPoolExecutor(THREADS, thread_name_prefix="verify") as pool:
         # In batches: `map` over all chunks of a large bundle would queue them all at once.
         while batch := list(itertools.islice(jobs, 64)):

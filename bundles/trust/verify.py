@@ -22,6 +22,7 @@ from securesystemslib.exceptions import UnverifiedSignatureError
 from securesystemslib.signer import Key, Signature
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
+from bundles.archive.region import DELTA
 from bundles.trust import chain
 from bundles.trust.chain import SIGNATURE
 from bundles.trust.metadata import AGAIN, LIMITS, Kind, bounded, fingerprint, label, read, require_threshold
@@ -32,7 +33,7 @@ from registry.oci.digest import Digest
 __all__ = ["Release", "TrustState", "fingerprint", "follow_roots", "judge"]
 
 Entry = TypeVar("Entry", MetaFile, TargetFile)
-TARGET = "index.json"
+TARGET, DELTA_TARGET = "index.json", "delta.json"
 _ROOT_SOON = timedelta(days=60)
 
 
@@ -98,7 +99,9 @@ def judge(
     targets = _signed(region, "metadata/targets.json", Targets, root)
     _bound("snapshot.json", timestamp.signed.snapshot_meta, region, snapshot)
     _bound("targets.json", _only("metadata/snapshot.json", "targets.json", snapshot.signed.meta), region, targets)
-    target = _only("metadata/targets.json", TARGET, targets.signed.targets)
+    entries = dict(targets.signed.targets)
+    _check_delta(entries.pop(DELTA_TARGET, None), region.get(DELTA))
+    target = _only("metadata/targets.json", TARGET, entries)
     _check_index(target, index, region, root)
     release = _release(target, index)
     versions = [one.signed.version for one in (timestamp, snapshot, targets)]
@@ -141,6 +144,14 @@ def _bound(name: str, entry: MetaFile, region: Mapping[str, bytes], metadata: Me
 def _mixed(expected: str, seen: str, where: str = "metadata/") -> TrustError:
     message = "the signed files do not belong together"
     return TrustError("metadata-mixed", message, where=where, expected=expected, seen=seen, hint=AGAIN)
+
+
+def _check_delta(target: TargetFile | None, data: bytes | None) -> None:
+    """Refuse a list of what is left out that nobody signed, and a signed one that was taken away or changed."""
+    signed = f"{target.length} bytes, sha256 {target.hashes.get('sha256')}" if target else "none"
+    seen = f"{len(data)} bytes, sha256 {Digest.of(data).hex}" if data is not None else "none"
+    if signed != seen:
+        raise _mixed(signed, seen, DELTA)
 
 
 def _check_index(target: TargetFile, index: bytes, region: Mapping[str, bytes], root: Root) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from installer.cli.bundle_delta import delta
 from installer.cli.bundle_diff import diff
 from installer.cli.bundle_lock import LOCK_NAME, lock, lock_option
 from installer.cli.bundle_repair import repair
@@ -33,7 +34,7 @@ def bundle() -> None:
     """Lock, build, sign, verify and inspect bundles."""
 
 
-for verb in (lock, split, diff, repair):
+for verb in (lock, split, diff, delta, repair):
     bundle.add_command(verb)
 
 
@@ -124,7 +125,9 @@ def sign(
     from bundles.trust.signers import open_signer  # noqa: PLC0415
     from installer.cli.key import secret_from  # noqa: PLC0415
 
+    earlier = _signed_before(path)
     with read_head(path, judge_region=False) as head:
+        head.region.update(earlier)  # a delta's own says what lies where
         locked, index = carried_lock(Archive(head)), head.index
     try:
         statement = Statement(
@@ -144,7 +147,7 @@ def sign(
         ) from error
     secret = secret_from(passphrase_file)
     signers = [open_signer(key, secret) for key in keys]
-    files = sign_release(index, statement, _root_files(roots), signers, _signed_before(path))
+    files = sign_release(index, statement, _root_files(roots), signers, earlier)
     sign_in_place(path, files)
     signing = release_signing(files)
     value = {"path": str(path), **statement.as_json(), "files": {name: len(data) for name, data in files.items()}}
@@ -254,6 +257,8 @@ def _print_contents(console: Console, path: Path, seen: Look) -> None:
         "artifacts": artifacts,
         **release,
     }
+    if (left := seen.archive.delta) is not None:
+        value["delta"] = {"base": left.base.model_dump(), "leftOut": len(left.leftOut)}
     state = "verified" if release else "signed, not checked" if seen.is_signed else "NOT SIGNED"
     volumes = f", volumes {len(medium.volumes.files)} of {medium.volumes.cut.count}" if medium.volumes else ""
     lines = [f"{path}: {product} {version}, {state}, {amount(medium.size)}{volumes}, index {index.digest}"]
@@ -261,6 +266,8 @@ def _print_contents(console: Console, path: Path, seen: Look) -> None:
         f"  {one['kind']:<10} {one['ref']}  {amount(one['size'])}  {one['title']}".rstrip()  # type: ignore[arg-type]
         for one in artifacts
     ]
+    if left is not None:
+        lines.insert(1, f"  a delta: {len(left.leftOut)} blobs are left out, for {left.base.name}")
     lines = [shown(line, kept="") for line in lines]  # a name with a line break in it would be two lines
     console.result("BundleInspected", value, "\n".join(lines))
 
