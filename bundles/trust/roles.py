@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 
 from securesystemslib.signer import Key, Signature, Signer
 from tuf.api.metadata import Metadata, MetaFile, Role, Root, Snapshot, TargetFile, Targets, Timestamp
@@ -18,7 +18,7 @@ from bundles.trust.chain import SIGNATURE
 from bundles.trust.keys import PublicKey
 from bundles.trust.metadata import NAMES, Kind, label, material, read
 from bundles.trust.signers import public_key, sign_detached
-from bundles.trust.statement import Statement, end_of_day, spell
+from bundles.trust.statement import Statement, spell
 from bundles.trust.verify import DELTA_TARGET, TARGET, TrustState, fingerprint, judge
 from registry.errors import TrustError, UsageError
 from registry.oci.digest import Digest
@@ -211,6 +211,11 @@ def release_signing(region: Mapping[str, bytes]) -> Signing:
     """Return how far the release signatures in a region have come, by the newest root in it. Raises TrustError."""
     roots = [read(name, data, Root).signed for name, data in region.items() if name.endswith(".root.json")]
     return _signing(max(roots, key=lambda one: one.version), read(_TARGETS, region[_TARGETS], Targets), "release")
+
+
+def end_of_day(text: str) -> datetime:
+    """Return the last second, in UTC, of the day that `2031-12-31` spells: a best-before day is usable to its end."""
+    return datetime.combine(date.fromisoformat(text), time(23, 59, 59), UTC)
 
 
 def _targets(index: bytes, statement: Statement, region: Mapping[str, bytes]) -> dict[str, TargetFile]:

@@ -99,9 +99,11 @@ def judge(
     targets = _signed(region, "metadata/targets.json", Targets, root)
     _bound("snapshot.json", timestamp.signed.snapshot_meta, region, snapshot)
     _bound("targets.json", _only("metadata/snapshot.json", "targets.json", snapshot.signed.meta), region, targets)
-    entries = dict(targets.signed.targets)
-    _check_delta(entries.pop(DELTA_TARGET, None), region.get(DELTA))
-    target = _only("metadata/targets.json", TARGET, entries)
+    listed = dict(targets.signed.targets)
+    delta = TargetFile.from_data(DELTA_TARGET, region[DELTA], ["sha256"]) if DELTA in region else None
+    if listed.pop(DELTA_TARGET, None) != delta:
+        raise _mixed("what is left out as it was signed", "another list, or one of the two missing", DELTA)
+    target = _only("metadata/targets.json", TARGET, listed)
     _check_index(target, index, region, root)
     release = _release(target, index)
     versions = [one.signed.version for one in (timestamp, snapshot, targets)]
@@ -144,14 +146,6 @@ def _bound(name: str, entry: MetaFile, region: Mapping[str, bytes], metadata: Me
 def _mixed(expected: str, seen: str, where: str = "metadata/") -> TrustError:
     message = "the signed files do not belong together"
     return TrustError("metadata-mixed", message, where=where, expected=expected, seen=seen, hint=AGAIN)
-
-
-def _check_delta(target: TargetFile | None, data: bytes | None) -> None:
-    """Refuse a list of what is left out that nobody signed, and a signed one that was taken away or changed."""
-    signed = f"{target.length} bytes, sha256 {target.hashes.get('sha256')}" if target else "none"
-    seen = f"{len(data)} bytes, sha256 {Digest.of(data).hex}" if data is not None else "none"
-    if signed != seen:
-        raise _mixed(signed, seen, DELTA)
 
 
 def _check_index(target: TargetFile, index: bytes, region: Mapping[str, bytes], root: Root) -> None:
