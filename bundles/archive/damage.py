@@ -1,11 +1,13 @@
 """Reading a whole bundle and naming every damaged stretch of it, in one report.
 
-Two threads read and hash; memory stays at a few chunks. Neighbouring damaged chunks of a member are one finding.
+Threads read and hash, one for each core and two at least, so that a disk is never waited for by all; each holds one
+chunk. Neighbouring damaged chunks of a member are one finding.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +20,8 @@ from registry.errors import MediaError
 from registry.oci.digest import Digest
 from registry.progress import Meter, Progress
 
-THREADS = 2
+THREADS = min(8, max(2, len(os.sched_getaffinity(0))))
+"""Beyond eight no disk that bundles come on feeds them."""
 _NAMED_REFS = 5
 
 
