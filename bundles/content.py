@@ -6,13 +6,13 @@ neighbouring reads need it, so reading a blob in small steps hashes it once. Saf
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from bundles.archive.artifacts import CarriedArtifact, carried_artifacts
 from bundles.archive.chunks import CHUNK_BYTES, TableEntry, blob_name
 from bundles.archive.reader import Archive
-from registry.content import Extent, Statement
+from registry.content import Content, Extent, Statement
 from registry.errors import MediaError
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
@@ -30,8 +30,13 @@ class _Repository:
 class BundleContent:
     """Implements registry.content.ContentSource over an archive. Raises MediaError if a manifest is damaged."""
 
-    def __init__(self, archive: Archive, statement: Statement | None = None) -> None:
-        self._archive = archive
+    def __init__(
+        self,
+        archive: Archive,
+        statement: Statement | None = None,
+        base: Callable[[Digest], Content | None] | None = None,
+    ) -> None:
+        self._archive, self._base = archive, base
         self.statement = statement
         """What its signers said, for people to read."""
         self.artifacts: Sequence[CarriedArtifact] = tuple(carried_artifacts(archive))
@@ -72,12 +77,15 @@ class BundleContent:
         manifest = found.manifests.get(digest) if found else None
         return (manifest.data, manifest.media_type) if manifest else None
 
-    def blob(self, repository: str, digest: Digest) -> MemberContent | None:
+    def blob(self, repository: str, digest: Digest) -> Content | None:
         """Open a blob that the repository holds."""
         found = self._repositories.get(repository)
         if found is None or digest not in found.blobs:
             return None
-        return MemberContent(self._archive, self._archive.members[blob_name(digest)])
+        entry = self._archive.members.get(blob_name(digest))
+        if entry is None:  # a delta leaves it out
+            return self._base(digest) if self._base else None
+        return MemberContent(self._archive, entry)
 
     def referrers(self, repository: str, subject: Digest) -> Sequence[Descriptor]:
         """Return the manifests whose subject is `subject`, by digest."""

@@ -178,7 +178,7 @@ class _Pieces:
 
     def _chunks(self) -> Iterator[tuple[int, int, str]]:
         """Yield place, length and sha256 of every chunk of content."""
-        for entry in self._archive.table.members:
+        for entry in self._archive.entries:
             for number, proof in enumerate(entry.proofs):
                 begin, length = entry.chunk_range(number)
                 yield entry.offset + begin, length, proof

@@ -22,6 +22,7 @@ from bundles.archive import damage
 from bundles.archive.layout import PRODUCT, VERSION
 from bundles.archive.reader import Archive, Head, glance, read_head
 from bundles.content import BundleContent
+from bundles.delta import Find, require_base
 from bundles.trust.verify import Release, TrustState, judge
 from registry.content import Statement
 from registry.errors import TrustError
@@ -44,9 +45,13 @@ class Verified:
         if self.proof is not _MADE_HERE:
             raise TypeError("a Verified is made by bundles.verify.verify alone")
 
-    def content(self) -> BundleContent:
-        """Return what a registry can serve from it, in place."""
-        return BundleContent(self.archive, self._statement())
+    def content(self, base: Find | None = None) -> BundleContent:
+        """Return what a registry can serve from it, in place; what a delta leaves out comes from `base`.
+
+        Raises MediaError `delta-base-missing` if that has not all of it.
+        """
+        require_base(self.archive, base)
+        return BundleContent(self.archive, self._statement(), base)
 
     def _statement(self) -> Statement:
         one, medium = self.release, self.archive.medium

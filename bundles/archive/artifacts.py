@@ -1,7 +1,7 @@
 """What a trusted bundle carries: each artefact of index.json with all that its manifests name.
 
-Manifests are read through the archive, so they are proven before they are parsed. What a manifest names and the bundle
-does not hold was left out when it was built (a platform nobody asked for), since the table of members is complete.
+Manifests are read through the archive, so they are proven before they are parsed. What a manifest names and the table
+does not list was left out when the bundle was built (a platform nobody asked for); a delta's table is its release's.
 """
 
 from __future__ import annotations
@@ -115,6 +115,8 @@ def _walk(archive: Archive, root: Descriptor) -> CarriedArtifact:
             descriptor = waiting.pop()
             if descriptor.digest in manifests or descriptor.digest in absent:
                 continue
+            if blob_name(descriptor.digest) in archive.left_out:
+                raise ValueError(f"the delta leaves out a manifest, {descriptor.digest}")  # noqa: TRY301
             if blob_name(descriptor.digest) not in archive.members:
                 absent.add(descriptor.digest)
                 continue
@@ -122,7 +124,7 @@ def _walk(archive: Archive, root: Descriptor) -> CarriedArtifact:
             manifest = manifests[descriptor.digest] = Manifest.parse(data, descriptor.media_type)
             waiting.extend(child for child in manifest.children if child.media_type in MANIFESTS | INDEXES)
             for blob in manifest.blobs:
-                if blob_name(blob.digest) in archive.members:
+                if blob_name(blob.digest) in archive.members or blob_name(blob.digest) in archive.left_out:
                     blobs[blob.digest] = blob
                 else:
                     absent.add(blob.digest)

@@ -1,11 +1,13 @@
 """Reading a whole bundle and naming every damaged stretch of it, in one report.
 
-Two threads read and hash; memory stays at a few chunks. Neighbouring damaged chunks of a member are one finding.
+Threads read and hash, one for each core and two at least, so that a disk is never waited for by all; each holds one
+chunk. Neighbouring damaged chunks of a member are one finding.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +20,8 @@ from registry.errors import MediaError
 from registry.oci.digest import Digest
 from registry.progress import Meter, Progress
 
-THREADS = 2
+THREADS = min(8, max(2, len(os.sched_getaffinity(0))))
+"""Beyond eight no disk that bundles come on feeds them."""
 _NAMED_REFS = 5
 
 
@@ -46,7 +49,7 @@ class Damage:
 def check_all(archive: Archive, progress: Progress) -> None:
     """Read every byte of the file. Raises MediaError `bundle-damaged` that holds every finding, largest first."""
     archive.check_structure()
-    with progress.meter(f"verify {archive.medium.path.name}", sum(one.size for one in archive.table.members)) as meter:
+    with progress.meter(f"verify {archive.medium.path.name}", sum(one.size for one in archive.entries)) as meter:
         damages = list(_merged(_damaged(archive, meter)))
     if not damages:
         return
@@ -77,7 +80,7 @@ def _damaged(archive: Archive, meter: Meter) -> Iterator[Damage]:
             meter.advance(length, entry.name)
         return None
 
-    jobs = ((entry, number) for entry in archive.table.members for number in range(len(entry.proofs)))
+    jobs = ((entry, number) for entry in archive.entries for number in range(len(entry.proofs)))
     with ThreadPoolExecutor(THREADS, thread_name_prefix="verify") as pool:
         # In batches: `map` over all chunks of a large bundle would queue them all at once.
         while batch := list(itertools.islice(jobs, 64)):

@@ -3,6 +3,7 @@
 * `read_head` looks at the first megabytes only, and believes nothing in them.
 * `Archive` takes a head whose index.json was authenticated by its caller; it reads the chunk table by its digest and
   compares every byte of the file that is not content with what it must be.
+* A delta is the same bundle without some members; it says which, and where the others lie follows from that.
 * Content leaves an `Archive` only after its chunk was checked; a store that shares the file's disk instead of reading
   checks what it got. Nothing is ever extracted; reads are by position, so any number of threads may read.
 
@@ -14,12 +15,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
 from bundles.archive import tar
 from bundles.archive.chunks import TABLE_BYTES, ChunkTable, TableEntry, blob_name
+from bundles.archive.delta import Delta
 from bundles.archive.layout import (
     CHUNKS,
     INDEX_BYTES,
@@ -30,7 +32,7 @@ from bundles.archive.layout import (
     Layout,
 )
 from bundles.archive.medium import Medium
-from bundles.archive.region import REGION_BYTES, front_of_region, unpack_region
+from bundles.archive.region import DELTA, REGION_BYTES, front_of_region, unpack_region
 from registry.errors import MediaError
 from registry.oci.digest import Digest
 from registry.oci.manifest import OCI_INDEX, Manifest
@@ -47,7 +49,7 @@ class Head:
     @property
     def is_signed(self) -> bool:
         """Whether somebody put metadata into the region; by whom is not known yet."""
-        return bool(self.region)
+        return bool(self.region.keys() - {DELTA})
 
     def close(self) -> None:
         """Close the file."""
@@ -143,19 +145,22 @@ class Archive:
                 hint=AGAIN,
             )
         self.table = ChunkTable.parse(data)
-        self.members = {entry.name: entry for entry in self.table.members}
-        self.layout = Layout.of_table(
-            len(head.index),
-            blob_name(self.table_digest),
-            table_size,
-            [(entry.name, entry.size) for entry in self.table.members],
-        )
+        self.delta = Delta.find(head.region, head.index, self.table)
+        names = self.delta.names if self.delta else frozenset()
+        self.left_out = {entry.name: entry for entry in self.table.members if entry.name in names}
+        """What a delta does not carry; a site that holds its base has it."""
+        self._table_size = table_size
+        self.layout = self._arranged([entry for entry in self.table.members if entry.name not in names])
+        self.entries = self.table.members if not names else self._placed()
+        """The members behind the table, each at its place in this very file."""
+        self.members = {entry.name: entry for entry in self.entries}
         if is_whole:
             self.check_structure()
 
     def check_structure(self) -> None:
         """Compare size, head, SHA256SUMS, all headers and paddings with what they must be. Raises MediaError."""
-        if [entry.offset for entry in self.table.members] != [member.offset for member in self.layout.blobs]:
+        whole = self._arranged(self.table.members) if self.delta else self.layout
+        if [entry.offset for entry in self.table.members] != [member.offset for member in whole.blobs]:
             raise MediaError(
                 "table-invalid",
                 "the chunk table is signed but its offsets are not those of its members",
@@ -190,6 +195,15 @@ class Archive:
                     where=self.medium.where(member.offset, member.end),
                     hint=AGAIN,
                 )
+
+    def _arranged(self, entries: Sequence[TableEntry]) -> Layout:
+        sizes = [(entry.name, entry.size) for entry in entries]
+        return Layout.of_table(len(self.head.index), blob_name(self.table_digest), self._table_size, sizes)
+
+    def _placed(self) -> tuple[TableEntry, ...]:
+        places = {member.name: member.offset for member in self.layout.blobs}
+        held = (entry for entry in self.table.members if entry.name in places)
+        return tuple(entry.model_copy(update={"offset": places[entry.name]}) for entry in held)
 
     def _odd_gap(self, offset: int, expected: bytes, seen: bytes, follower: str) -> MediaError:
         first = next(at for at, byte in enumerate(expected) if seen[at] != byte)

@@ -16,6 +16,8 @@ from registry.errors import MediaError, TrustError
 
 REGION_BYTES = 4 << 20
 PAD = "metadata/pad"
+DELTA = "metadata/delta.json"
+"""What a delta leaves out; in its region since it is signed beside index.json, and written before that."""
 _NAME = re.compile(r"metadata/[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
 _ROOT = re.compile(r"metadata/([1-9][0-9]{0,5})\.root\.json")
 

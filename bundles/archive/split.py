@@ -47,6 +47,6 @@ def _everything(archive: Archive) -> Iterator[tuple[int, bytes]]:
     yield region, archive.medium.read(region, REGION_BYTES)
     for member in archive.layout.members[:HEAD_MEMBERS]:
         yield member.offset, archive.medium.read(member.offset, member.size)
-    for entry in archive.table.members:
+    for entry in archive.entries:
         for number in range(len(entry.proofs)):
             yield entry.offset + entry.chunk_range(number)[0], archive.read_chunk(entry, number)

@@ -101,6 +101,7 @@ def sign_in_place(bundle: Path, files: Mapping[str, bytes]) -> None:
     """
     region = pack_region(files)
     with read_head(bundle, judge_region=False) as head, _on_this_machine(bundle):
+        head.region.update(files)  # a delta's own says what lies where
         Archive(head)
         file, at = head.medium.file_at(head.region_offset)
         durable.overwrite(file, at, region)
@@ -300,7 +301,7 @@ def _already_there(lock: Lock, layout: Layout, destination: Path, volume_bytes: 
                 (member.name, member.size, member.offset) for member in layout.blobs
             ]
             is_cut_so = head.medium.slices == (Cut.of(layout.size, volume_bytes).slices if volume_bytes else None)
-            if same and is_cut_so and head.index == index_json(lock, archive.table_digest):
+            if same and archive.delta is None and is_cut_so and head.index == index_json(lock, archive.table_digest):
                 return Digest.of(head.index)
     except MediaError as error:
         if error.reference == "bundle-missing":

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from tuf.api.metadata import Metadata, Root
 
+from bundles.archive.region import DELTA
 from bundles.trust.detached import SIGNATURE, SIGSTORE
 from bundles.trust.metadata import AGAIN, LIMITS, read, require_threshold
 from registry.errors import TrustError
@@ -68,7 +69,7 @@ def _files(region: Mapping[str, bytes]) -> dict[int, bytes]:
             hint="where it was built: dryport bundle sign BUNDLE --root DIR --key KEY --sequence N --best-before DAY",
         )
     missing = sorted(_SIGNED - set(region)) + ([] if found else ["metadata/1.root.json"])
-    unknown = sorted(name for name in region if name not in _SIGNED and not _ROOT_NAME.fullmatch(name))
+    unknown = sorted(name for name in region if name not in _SIGNED | {DELTA} and not _ROOT_NAME.fullmatch(name))
     begun = set(missing) == _MADE_LAST  # by the first of several signers
     if missing or unknown or len(found) > LIMITS.roots:
         raise TrustError(

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 
 from securesystemslib.signer import Key, Signature, Signer
 from tuf.api.metadata import Metadata, MetaFile, Role, Root, Snapshot, TargetFile, Targets, Timestamp
 
+from bundles.archive.region import DELTA
 from bundles.trust.detached import forms
 from bundles.trust.keys import PublicKey
 from bundles.trust.metadata import NAMES, Kind, label, material, read
 from bundles.trust.signers import public_key, sign_detached
-from bundles.trust.statement import Statement, end_of_day, spell
-from bundles.trust.verify import TARGET, TrustState, fingerprint, judge
+from bundles.trust.statement import Statement, spell
+from bundles.trust.verify import DELTA_TARGET, TARGET, TrustState, fingerprint, judge
 from registry.errors import TrustError, UsageError
 from registry.oci.digest import Digest
 
@@ -162,7 +163,8 @@ def sign_release(
 
     `roots` are all roots from 1 on, in any order. Refused are keys the newest root does not name, and a root that
     expires before the release's best-before. `earlier` is the region as signers before these left it: their signatures
-    are kept if they say the same of the same index, but for the time of issue, which stays theirs. Until the release
+    are kept if they say the same of the same index, but for the time of issue, which stays theirs. What a delta leaves
+    out stands in it already, and becomes a second target. Until the release
     threshold is met the region lacks snapshot and timestamp, and no site accepts it.
     """
     chain = sorted((read("root", root, Root).signed.version, root) for root in roots)
@@ -182,15 +184,17 @@ def sign_release(
             seen=spell(statement.best_before),
             hint="choose an earlier best-before, or make a newer root first",
         )
-    stated, signatures = _continued(index, statement, root, earlier or {})
+    earlier = earlier or {}
+    stated, signatures = _continued(index, statement, root, earlier)
     version, expires = stated.sequence, stated.best_before
     targets = _signed(
-        Targets(version, expires=expires, targets={TARGET: _target(index, stated)}), root, signers, signatures
+        Targets(version, expires=expires, targets=_targets(index, stated, earlier)), root, signers, signatures
     )
     region = {f"metadata/{version}.root.json": data for version, data in chain} | {
         _TARGETS: targets,
         **forms(sign_detached(signers[0], index), public_key(signers[0]), index),
     }
+    region |= {DELTA: earlier[DELTA]} if DELTA in earlier else {}
     if release_signing(region).missing:
         return region
     bound = MetaFile.from_data(version, targets, ["sha256"])
@@ -207,6 +211,19 @@ def release_signing(region: Mapping[str, bytes]) -> Signing:
     """Return how far the release signatures in a region have come, by the newest root in it. Raises TrustError."""
     roots = [read(name, data, Root).signed for name, data in region.items() if name.endswith(".root.json")]
     return _signing(max(roots, key=lambda one: one.version), read(_TARGETS, region[_TARGETS], Targets), "release")
+
+
+def end_of_day(text: str) -> datetime:
+    """Return the last second, in UTC, of the day that `2031-12-31` spells: a best-before day is usable to its end."""
+    return datetime.combine(date.fromisoformat(text), time(23, 59, 59), UTC)
+
+
+def _targets(index: bytes, statement: Statement, region: Mapping[str, bytes]) -> dict[str, TargetFile]:
+    """Return what is signed: the release, and of a delta what it leaves out."""
+    found = {TARGET: _target(index, statement)}
+    if DELTA in region:
+        found[DELTA_TARGET] = TargetFile.from_data(DELTA_TARGET, region[DELTA], ["sha256"])
+    return found
 
 
 def _target(index: bytes, statement: Statement) -> TargetFile:
@@ -228,7 +245,7 @@ def _continued(
     except (TrustError, ValueError):  # damaged, or another's: it can be signed anew
         return statement, {}
     same = replace(statement, issued=said.issued) == said
-    if not same or metadata.signed.targets != {TARGET: _target(index, said)}:
+    if not same or metadata.signed.targets != _targets(index, said, earlier):
         return statement, {}
     result = root.get_verification_result(Targets.type, metadata.signed_bytes, metadata.signatures)
     kept = {keyid: metadata.signatures[keyid] for keyid in result.signed}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
 
 _FORMS = {
     "product": re.compile(r"[a-z0-9]+(-[a-z0-9]+)*"),
@@ -85,11 +85,6 @@ class Statement:
 def moment(text: object) -> datetime:
     """Return the time that `2031-12-31T23:59:59Z` spells; no other form is read. Raises ValueError."""
     return datetime.strptime(_form("time", text), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-
-
-def end_of_day(text: str) -> datetime:
-    """Return the last second, in UTC, of the day that `2031-12-31` spells: a best-before day is usable to its end."""
-    return datetime.combine(date.fromisoformat(text), time(23, 59, 59), UTC)
 
 
 def spell(when: datetime) -> str:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
+from bundles.archive.region import DELTA
 from bundles.trust import chain, detached
 from bundles.trust.metadata import AGAIN, Kind, fingerprint, read, require_threshold
 from bundles.trust.statement import Statement, spell
@@ -29,7 +30,7 @@ from registry.oci.digest import Digest
 __all__ = ["Release", "TrustState", "fingerprint", "follow_roots", "judge"]
 
 Entry = TypeVar("Entry", MetaFile, TargetFile)
-TARGET = "index.json"
+TARGET, DELTA_TARGET = "index.json", "delta.json"
 _ROOT_SOON = timedelta(days=60)
 
 
@@ -97,7 +98,11 @@ def judge(
     targets = _signed(region, "metadata/targets.json", Targets, root)
     _bound("snapshot.json", timestamp.signed.snapshot_meta, region, snapshot)
     _bound("targets.json", _only("metadata/snapshot.json", "targets.json", snapshot.signed.meta), region, targets)
-    target = _only("metadata/targets.json", TARGET, targets.signed.targets)
+    listed = dict(targets.signed.targets)
+    delta = TargetFile.from_data(DELTA_TARGET, region[DELTA], ["sha256"]) if DELTA in region else None
+    if listed.pop(DELTA_TARGET, None) != delta:
+        raise _mixed("what is left out as it was signed", "another list, or one of the two missing", DELTA)
+    target = _only("metadata/targets.json", TARGET, listed)
     _check_index(target, index, region, root)
     release = _release(target, index)
     versions = [one.signed.version for one in (timestamp, snapshot, targets)]

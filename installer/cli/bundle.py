@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from installer.cli.bundle_delta import delta
 from installer.cli.bundle_diff import diff
 from installer.cli.bundle_lock import LOCK_NAME, lock, lock_option
 from installer.cli.bundle_repair import repair
@@ -34,7 +35,7 @@ def bundle() -> None:
     """Lock, build, sign, verify and inspect bundles."""
 
 
-for verb in (lock, split, diff, repair):
+for verb in (lock, split, diff, delta, repair):
     bundle.add_command(verb)
 
 
@@ -136,7 +137,9 @@ def sign(
     from bundles.trust.signers import open_signer  # noqa: PLC0415
     from installer.cli.key import secret_from  # noqa: PLC0415
 
+    earlier = _signed_before(path)
     with read_head(path, judge_region=False) as head:
+        head.region.update(earlier)  # a delta's own says what lies where
         locked, index = carried_lock(Archive(head)), head.index
     try:
         statement = Statement(
@@ -157,7 +160,7 @@ def sign(
         ) from error
     secret = secret_from(passphrase_file)
     signers = [open_signer(key, secret) for key in keys]
-    files = sign_release(index, statement, _root_files(roots), signers, _signed_before(path))
+    files = sign_release(index, statement, _root_files(roots), signers, earlier)
     sign_in_place(path, files)
     signing = release_signing(files)
     value = {"path": str(path), **statement.as_json(), "files": {name: len(data) for name, data in files.items()}}
@@ -271,6 +274,8 @@ def _print_contents(console: Console, path: Path, seen: Look) -> None:
         "advisories": [one.model_dump() for one in locked.advisories or ()],
         **release,
     }
+    if (left := seen.archive.delta) is not None:
+        value["delta"] = {"base": left.base.model_dump(), "leftOut": len(left.leftOut)}
     state = "verified" if release else "signed, not checked" if seen.is_signed else "NOT SIGNED"
     volumes = f", volumes {len(medium.volumes.files)} of {medium.volumes.cut.count}" if medium.volumes else ""
     lines = [f"{path}: {product} {version}, {state}, {amount(medium.size)}{volumes}, index {index.digest}"]
@@ -279,6 +284,8 @@ def _print_contents(console: Console, path: Path, seen: Look) -> None:
         for one in artifacts
     ]
     lines += [f"  advisory {one.id} ({one.severity}): {one.about}" for one in locked.advisories or ()]
+    if left is not None:
+        lines.insert(1, f"  a delta: {len(left.leftOut)} blobs are left out, for {left.base.name}")
     lines = [shown(line, kept="") for line in lines]  # a name with a line break in it would be two lines
     console.result("BundleInspected", value, "\n".join(lines))
 

@@ -155,7 +155,8 @@ def import_(
 
     A bundle on the store's own file system shares its disk with the store, where the file system can (XFS, btrfs).
     """
-    from installer.cli.serving import open_bundle, take_in  # noqa: PLC0415 - as above
+    from bundles.delta import of_store  # noqa: PLC0415 - as above
+    from installer.cli.serving import open_bundle, take_in  # noqa: PLC0415
     from registry.mirror.copy import copy  # noqa: PLC0415
     from registry.mirror.selection import Selection  # noqa: PLC0415
     from registry.mirror.target import StoreTarget  # noqa: PLC0415
@@ -171,8 +172,9 @@ def import_(
         else:
             verified = open_bundle(Path(source), trust)
             try:
+                content = verified.content(of_store(store))  # a delta's base is looked for before anything else
                 take_in(verified, trust.home)
-                report = copy(verified.content(), StoreTarget(store), console, selection=Selection.of(repositories))
+                report = copy(content, StoreTarget(store), console, selection=Selection.of(repositories))
             finally:
                 verified.close()
     console.result(

@@ -23,6 +23,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError, field_validator
 
+from bundles.delta import of_store
 from bundles.verify import Verified, verify
 from installer.cli.trusting import Trust
 from installer.site import memory
@@ -244,7 +245,8 @@ def opened(settings: Settings, bundles: Sequence[BundleEntry], folder: Path) -> 
         verified = [open_entry(entry, folder) for entry in bundles]
         for one in verified:
             stack.callback(one.close)
-        mounts = [one.content() for one in verified]
+        base = of_store(store) if store else None
+        mounts = [one.content(base) for one in verified]
         origins: list[tuple[str, ContentSource]] = [(f"store {settings.store}", store)] if store else []
         for entry, one, mount in zip(bundles, verified, mounts, strict=True):
             release = one.release

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from installer.cli.render import Console, Verbs, json_option, typed
+from installer.cli.site_inventory import inventory
 from registry.errors import HostError, SiteError, UsageError
 from registry.oci.digest import Digest
 
@@ -138,6 +139,9 @@ def check(site_file: Path, bundle: Path | None, home: Path | None, as_json: bool
     found = look.check(declared, opened, platforms=("linux/amd64",), bundle_bytes=size)
     value = _survey_value(declared.site.name, found)
     Console(as_json=as_json).verdict("SiteCheck", value, _survey_text(found, site_file), found.refusal())
+
+
+site.add_command(inventory)
 
 
 def open_site(site_file: Path, home: Path | None) -> tuple[Declared, Home]:

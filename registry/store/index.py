@@ -36,6 +36,7 @@ _HOLDERS = (
     .where(holdings.c.digest == bindparam("digest"), holdings.c.dead.is_(None))
     .limit(bindparam("most"))
 )
+_BLOBS = select(holdings.c.digest).where(holdings.c.dead.is_(None)).distinct().order_by(holdings.c.digest)
 _TAGGED = _of(select(*listing.DESCRIBING).select_from(tags.join(manifests)), tags).where(
     tags.c.name == bindparam("tag")
 )
@@ -96,6 +97,10 @@ class Index:
     def holders(self, digest: Digest, most: int) -> list[str]:
         """Return `most` of the repositories that hold a blob."""
         return self._names(_HOLDERS, digest=str(digest), most=most)
+
+    def blobs(self) -> list[Digest]:
+        """Return the digests of all blobs that any repository holds."""
+        return [Digest.parse(one) for one in self._names(_BLOBS)]
 
     def _names(self, wanted: Select[Any], **values: str | int) -> list[str]:
         with self._database.reading() as connection:

@@ -250,6 +250,10 @@ class Store:
         """Return the repositories that hold a blob, `most` of them where there are more."""
         return self._index.holders(digest, most)
 
+    def blobs(self) -> Sequence[Digest]:
+        """Return the digests of all blobs that any repository shows."""
+        return self._index.blobs()
+
     def put_manifest(
         self,
         repository: str,
