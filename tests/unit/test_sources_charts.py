@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import tarfile
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -22,13 +20,10 @@ from bundles.sources.fetch import Fetcher
 from bundles.sources.inputs import Inputs
 from installer.cli import helming
 from registry.errors import DefinitionError, RemoteError
-from registry.oci import strictjson
-from registry.oci.digest import Digest
-from registry.oci.manifest import OCI_MANIFEST
 from registry.packs.helm import Helm
 from registry.progress import Silent
+from tests.chart_samples import chart, chart_archive
 from tests.mirror_samples import image, refer
-from tests.oci_samples import descriptor
 from tests.source_registry import HOST, Origin, registry_of_images
 
 WEB, EXTRA = f"{HOST}/team/web:1.0", f"{HOST}/team/extra:1.0"
@@ -41,17 +36,7 @@ FILES = {
 }
 
 
-def archive() -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as tar:
-        for name, text in FILES.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(text.encode())
-            tar.addfile(info, io.BytesIO(text.encode()))
-    return out.getvalue()
-
-
-CHART = archive()
+CHART = chart_archive(FILES)
 
 
 def write_folder(folder: Path, **more: str) -> None:
@@ -74,16 +59,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
     with registry_of_images(tmp_path_factory.mktemp("origin")) as found:
         for name in ("web", "extra"):
             image(found.store, f"{HOST}/team/{name}", name, [name.encode()], ["1.0"])
-        repository, config = f"{HOST}/charts/web", b'{"name":"web","version":"1.2.0+b1"}'
-        for data in (CHART, config):
-            found.store.put_blob(repository, Digest.of(data), [data])
-        value = {
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "config": descriptor(config, CONFIG).as_json(),
-            "layers": [descriptor(CHART, LAYER).as_json()],
-        }
-        found.store.put_manifest(repository, strictjson.canonical(value), OCI_MANIFEST, ["1.2.0_b1"])
+        chart(found.store, f"{HOST}/charts/web", CHART, "1.2.0_b1")
         yield found
 
 
