@@ -156,6 +156,13 @@ def test_a_chart_under_the_name_of_another_is_refused(tmp_path: Path, inputs: In
     assert (caught.value.reference, caught.value.seen) == ("chart-invalid", "web 1.2.0+b1")
 
 
+def test_a_tag_that_holds_another_version_of_a_chart_is_refused(inputs: Inputs, origin: Origin) -> None:
+    chart(origin.store, f"{HOST}/charts/web", CHART, "2.0.0")
+    with pytest.raises(DefinitionError) as caught:
+        charts.resolve(ChartEntry(chart=f"oci://{HOST}/charts/web", version="2.0.0"), inputs)
+    assert (caught.value.reference, caught.value.seen) == ("chart-invalid", "web 1.2.0+b1")
+
+
 def test_what_is_no_archive_is_refused_though_the_index_pins_it(
     tmp_path: Path, inputs: Inputs, repository: str
 ) -> None:
