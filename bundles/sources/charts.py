@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import yaml
 
 from bundles.definition import ChartEntry, Location
 from bundles.lock import FolderArchive, Inline, LockedArtifact, LockedBlob, Origin, RegistryBlob, UrlBlob
+from bundles.sources import registries
 from bundles.sources.artifact import inline
 from bundles.sources.inputs import Inputs, spelled
 from registry.declaration import QUICK_LOADER, check_depth, load
@@ -27,8 +29,9 @@ from registry.oci import strictjson
 from registry.oci.descriptor import Descriptor
 from registry.oci.digest import Digest
 from registry.oci.manifest import OCI_MANIFEST, Manifest
-from registry.oci.reference import Reference
+from registry.oci.reference import Reference, repository_name, tag_name
 from registry.oci.targz import folder_archive
+from registry.packs.charts import Chart
 
 CONFIG = "application/vnd.cncf.helm.config.v1+json"
 LAYER = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
@@ -44,6 +47,16 @@ def resolve(entry: ChartEntry, inputs: Inputs) -> tuple[LockedArtifact, bytes]:
     if entry.repository:
         return _of_repository(entry.repository, chart, version, inputs)
     return _of_registry(chart.removeprefix("oci://"), version, inputs)
+
+
+def referring(entry: ChartEntry, chart: LockedArtifact, inputs: Inputs) -> list[LockedArtifact]:
+    """Return what refers to a chart of a registry: signatures and the like. Raises DefinitionError, RemoteError."""
+    if not (entry.chart or "").startswith("oci://"):
+        return []
+    place = Reference.parse(chart.ref)
+    by_digest = Reference(place.host, place.repository, digest=chart.root.digest)
+    found = registries.resolve(by_digest, [], inputs.require_registries())
+    return [one for one in found if one.root.digest != chart.root.digest]
 
 
 def _of_registry(name: str, version: str, inputs: Inputs) -> tuple[LockedArtifact, bytes]:
@@ -74,7 +87,9 @@ def _of_registry(name: str, version: str, inputs: Inputs) -> tuple[LockedArtifac
         blobs=[_blob(one, origin) for one in manifest.blobs],
         title=f"chart {name.rpartition('/')[2]} {version}",
     )
-    return artifact, registry.blob_bytes(repository, layers[0], CHART_BYTES)
+    archive = registry.blob_bytes(repository, layers[0], CHART_BYTES)
+    _require_same(archive, name.rpartition("/")[2], version, f"oci://{name}")
+    return artifact, archive
 
 
 def _of_repository(repository: str, name: str, version: str, inputs: Inputs) -> tuple[LockedArtifact, bytes]:
@@ -99,7 +114,7 @@ def _of_repository(repository: str, name: str, version: str, inputs: Inputs) -> 
     digest, urls = str(found.get("digest", "")).removeprefix("sha256:"), found.get("urls")
     if len(digest) != hashlib.sha256().digest_size * 2 or not isinstance(urls, list) or not urls:
         raise _missing(base, version, f"the repository lists {name} without a digest or an address")
-    url = urljoin(base, str(urls[0]))
+    url = _address(base, str(urls[0]))
     archive = inputs.addresses.whole(url, CHART_BYTES)
     if hashlib.sha256(archive).hexdigest() != digest:
         raise DefinitionError(
@@ -110,8 +125,9 @@ def _of_repository(repository: str, name: str, version: str, inputs: Inputs) -> 
             seen=f"sha256 {hashlib.sha256(archive).hexdigest()}",
             hint="tell whoever keeps the repository; nothing of it is used",
         )
-    about = {key: found[key] for key in ("apiVersion", "name", "version", "appVersion", "description") if key in found}
-    return _made(about, archive, UrlBlob(url=url)), archive
+    _require_same(archive, name, version, url)
+    shown = {key: found[key] for key in ("apiVersion", "appVersion", "description") if key in found}
+    return _made({**shown, "name": name, "version": version}, archive, UrlBlob(url=url), url), archive
 
 
 def _of_folder(location: Location, inputs: Inputs) -> tuple[LockedArtifact, bytes]:
@@ -135,11 +151,58 @@ def _of_folder(location: Location, inputs: Inputs) -> tuple[LockedArtifact, byte
         )
     data = b"".join(folder_archive(folder, name))
     shown = {key: about[key] for key in ("apiVersion", "appVersion", "description") if key in about}
-    return _made({**shown, "name": name, "version": version}, data, FolderArchive(folder=location, prefix=name)), data
+    about = {**shown, "name": name, "version": version}
+    return _made(about, data, FolderArchive(folder=location, prefix=name), spelled(location)), data
 
 
-def _made(about: Mapping[str, Any], archive: bytes, origin: Origin) -> LockedArtifact:
+def _address(base: str, listed: str) -> str:
+    """Return where a repository's archive lies. Raises DefinitionError for what the lock could not hold."""
+    scheme = "no address"
+    with suppress(ValueError):
+        url = urljoin(base, listed)
+        parts = urlsplit(url)
+        scheme = parts.scheme
+        if scheme in {"http", "https"} and parts.hostname and parts.username is None:
+            return url
+    raise DefinitionError(
+        "chart-address-unusable",
+        "the repository's index gives an address that is not http or https, or holds a login",
+        where=f"{base}index.yaml",
+        expected="http or https, with a host and without a login",
+        seen=scheme,
+        hint="a chart that lies in a registry is named by that: chart: oci://HOST/PATH/NAME",
+    )
+
+
+def _require_same(archive: bytes, name: str, version: str, where: str) -> None:
+    """Refuse an archive that is no chart, or another one than whoever gave it says."""
+    try:
+        chart = Chart.read(archive)
+    except ValueError as error:
+        seen = str(error)
+    else:
+        if (chart.name, chart.version) == (name, version):
+            return
+        seen = f"{chart.name} {chart.version}"
+    raise DefinitionError(
+        "chart-invalid",
+        "what came is not the chart that it is called",
+        where=where,
+        expected=f"{name} {version}",
+        seen=seen[:300],
+        hint="tell whoever keeps it; nothing of it is used",
+    )
+
+
+def _made(about: Mapping[str, Any], archive: bytes, origin: Origin, where: str) -> LockedArtifact:
     name, version = str(about["name"]), str(about["version"])
+    tag = version.replace("+", "_")
+    try:
+        repository_name(f"dryport/charts/{name}")
+        tag_name(tag)
+    except ValueError as error:
+        hint = "a chart's name is lower-case letters, digits and hyphens"
+        raise DefinitionError("chart-invalid", str(error), where=where, hint=hint) from error
     config = inline(strictjson.canonical({key: str(value) for key, value in about.items()}).decode(), CONFIG)
     layer = LockedBlob(digest=Digest.of(archive), size=len(archive), media_type=LAYER, origin=origin)
     value = {
@@ -150,7 +213,7 @@ def _made(about: Mapping[str, Any], archive: bytes, origin: Origin) -> LockedArt
     }
     return LockedArtifact(
         kind="chart",
-        ref=f"dryport/charts/{name}:{version.replace('+', '_')}",
+        ref=f"dryport/charts/{name}:{tag}",
         root=inline(strictjson.canonical(value).decode(), OCI_MANIFEST),
         blobs=[config, layer],
         title=f"chart {name} {version}",

@@ -9,6 +9,8 @@ takes them to prove, who has those before `start` already.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -27,8 +29,8 @@ from bundles.lock import (
 )
 from bundles.sources import wheels
 from bundles.sources.apt.download import Downloads
-from bundles.sources.images import Layout
 from bundles.sources.inputs import Inputs, spelled
+from bundles.sources.layouts import Layout, Place
 from registry.client.pace import Throttle
 from registry.errors import DefinitionError
 from registry.oci.targz import folder_archive
@@ -57,11 +59,13 @@ class Fetcher:
             case Inline(text=text):
                 yield text.encode()[start:]
             case LayoutBlob(layout=location):
-                yield from _file(Layout(self._inputs.directory(location), location).path(blob.digest), blob, start)
+                layout = Layout.of(self._inputs, location)
+                yield from _read(layout.place(blob.digest), layout.folder, blob, start)
             case FolderArchive(folder=location, prefix=prefix):
                 yield from _behind(start, folder_archive(self._inputs.directory(location), prefix))
             case LocalFile(file=location):
-                yield from _file(self._inputs.file(location), blob, start)
+                path = self._inputs.file(location)
+                yield from _read(Place(path, 0, path.stat().st_size), path, blob, start)
             case _:
                 yield from self._paced(self._remote(blob, start))
 
@@ -126,12 +130,11 @@ def _bounded(blocks: Iterable[bytes], blob: LockedBlob, start: int) -> Generator
         yield block
 
 
-def _file(path: Path, blob: LockedBlob, start: int) -> Iterator[bytes]:
+def _read(place: Place | None, path: Path, blob: LockedBlob, start: int) -> Iterator[bytes]:
     try:
-        with path.open("rb") as stream:
-            stream.seek(start)
-            while block := stream.read(BLOCK_BYTES):
-                yield block
+        if place is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        yield from place.blocks(start)
     except OSError as error:
         raise DefinitionError(
             "source-missing",

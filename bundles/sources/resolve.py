@@ -67,7 +67,7 @@ def resolve(definition_path: Path, inputs: Inputs, progress: Progress) -> Resolu
         try:
             artifact, archive = charts.resolve(chart, inputs)
             closure.add_chart(chart, artifact, archive, inputs)
-            found.append(artifact)
+            found.extend([artifact, *charts.referring(chart, artifact, inputs)])
         except DefinitionError as fault:
             faults.append(fault)
     more = closure.to_carry([Image.parse(entry.image) for entry in definition.images])

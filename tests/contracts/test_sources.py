@@ -19,6 +19,7 @@ from registry.errors import DefinitionError
 from registry.oci.digest import Digest
 from registry.progress import Silent
 from tests import mirror_samples
+from tests.chart_samples import chart, chart_archive
 from tests.conftest import need
 from tests.lab.demo_images import File, Layout
 from tests.package_server import PackageServer
@@ -130,7 +131,45 @@ def registry_image(folder: Path, stack: ExitStack) -> Case:
     return Case(folder, entry, carrier, "test/app", registries=registries, withdraw=withdraw)
 
 
-KINDS = [image, registry_image, pack, playbooks, kit, plain_file, vmimage, pytest.param(apt, marks=pytest.mark.interop)]
+def folder_chart(folder: Path, _: ExitStack) -> Case:
+    top = folder / "charts/own"
+    top.mkdir(parents=True)
+    (top / "Chart.yaml").write_text("apiVersion: v2\nname: own\nversion: 1.0.0\n")
+    (top / "values.yaml").write_text("replicas: 1\n")
+    case = Case(folder, "charts: [{folder: {path: charts/own}}]", top / "values.yaml", "charts/own")
+    case.withdraw = lambda: top.rename(folder / "elsewhere")  # without one file it is another folder
+    return case
+
+
+def registry_chart(folder: Path, stack: ExitStack) -> Case:
+    origin = stack.enter_context(registry_of_images(folder / "origin"))
+    archive = chart_archive({"own/Chart.yaml": "apiVersion: v2\nname: own\nversion: 1.0.0\n"})
+    digest = chart(origin.store, f"{HOST}/charts/own", archive, "1.0.0")
+    registries = origin.registries()
+    stack.callback(registries.close)
+    case = Case(
+        folder,
+        f"charts: [{{chart: 'oci://{HOST}/charts/own', version: 1.0.0}}]",
+        origin.store.files.path(Digest.of(archive)),
+        "charts/own",
+        registries=registries,
+    )
+    case.withdraw = origin.store.files.path(digest).unlink
+    return case
+
+
+KINDS = [
+    image,
+    registry_image,
+    folder_chart,
+    registry_chart,
+    pack,
+    playbooks,
+    kit,
+    plain_file,
+    vmimage,
+    pytest.param(apt, marks=pytest.mark.interop),
+]
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import tarfile
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -22,13 +20,10 @@ from bundles.sources.fetch import Fetcher
 from bundles.sources.inputs import Inputs
 from installer.cli import helming
 from registry.errors import DefinitionError, RemoteError
-from registry.oci import strictjson
-from registry.oci.digest import Digest
-from registry.oci.manifest import OCI_MANIFEST
 from registry.packs.helm import Helm
 from registry.progress import Silent
-from tests.mirror_samples import image
-from tests.oci_samples import descriptor
+from tests.chart_samples import chart, chart_archive
+from tests.mirror_samples import image, refer
 from tests.source_registry import HOST, Origin, registry_of_images
 
 WEB, EXTRA = f"{HOST}/team/web:1.0", f"{HOST}/team/extra:1.0"
@@ -41,17 +36,7 @@ FILES = {
 }
 
 
-def archive() -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as tar:
-        for name, text in FILES.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(text.encode())
-            tar.addfile(info, io.BytesIO(text.encode()))
-    return out.getvalue()
-
-
-CHART = archive()
+CHART = chart_archive(FILES)
 
 
 def write_folder(folder: Path, **more: str) -> None:
@@ -74,16 +59,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
     with registry_of_images(tmp_path_factory.mktemp("origin")) as found:
         for name in ("web", "extra"):
             image(found.store, f"{HOST}/team/{name}", name, [name.encode()], ["1.0"])
-        repository, config = f"{HOST}/charts/web", b'{"name":"web","version":"1.2.0+b1"}'
-        for data in (CHART, config):
-            found.store.put_blob(repository, Digest.of(data), [data])
-        value = {
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "config": descriptor(config, CONFIG).as_json(),
-            "layers": [descriptor(CHART, LAYER).as_json()],
-        }
-        found.store.put_manifest(repository, strictjson.canonical(value), OCI_MANIFEST, ["1.2.0_b1"])
+        chart(found.store, f"{HOST}/charts/web", CHART, "1.2.0_b1")
         yield found
 
 
@@ -102,8 +78,8 @@ def repository(tmp_path: Path) -> Iterator[str]:
     http.server_close()
 
 
-def write_index(folder: Path, digest: str) -> None:
-    entry = f"{{name: web, version: 1.2.0+b1, apiVersion: v2, digest: '{digest}', urls: [web.tgz]}}"
+def write_index(folder: Path, digest: str, *, version: str = "1.2.0+b1", url: str = "web.tgz") -> None:
+    entry = f"{{version: {version}, apiVersion: v2, digest: '{digest}', urls: ['{url}']}}"
     (folder / "index.yaml").write_text(f"apiVersion: v1\nentries:\n  web:\n    - {entry}\n")
 
 
@@ -158,6 +134,63 @@ def test_a_chart_of_a_folder_is_the_same_archive_everywhere(tmp_path: Path, inpu
     assert len(digests) == 1
     assert helm.version
     locked(definition(tmp_path, "{folder: {path: one/web}}", WEB), inputs)
+
+
+def test_what_refers_to_a_chart_in_its_registry_comes_along(tmp_path: Path, inputs: Inputs, origin: Origin) -> None:
+    place = f"{HOST}/charts/web"
+    named = origin.store.resolve(place, "1.2.0_b1")
+    assert named
+    signature = refer(origin.store, place, named.digest, "signature of a chart")
+    image(origin.store, place, "cosign", [b"cosign"], [f"sha256-{named.digest.hex}.sig"])
+    found = {one.ref: one.kind for one in locked(definition(tmp_path, FROM_REGISTRY, WEB), inputs).artifacts}
+    assert found[f"{place}:1.2.0_b1"] == "chart"
+    assert found[f"{place}@{signature}"] == "content"
+    assert found[f"{place}:sha256-{named.digest.hex}.sig"] == "content"
+
+
+def test_a_chart_under_the_name_of_another_is_refused(tmp_path: Path, inputs: Inputs, repository: str) -> None:
+    write_index(tmp_path / "repository", hashlib.sha256(CHART).hexdigest(), version="1.3.0")
+    entry = f"{{chart: web, repository: '{repository}', version: 1.3.0}}"
+    with pytest.raises(DefinitionError) as caught:
+        resolve.lock(definition(tmp_path, entry, WEB), inputs, Silent())
+    assert (caught.value.reference, caught.value.seen) == ("chart-invalid", "web 1.2.0+b1")
+
+
+def test_a_tag_that_holds_another_version_of_a_chart_is_refused(inputs: Inputs, origin: Origin) -> None:
+    chart(origin.store, f"{HOST}/charts/web", CHART, "2.0.0")
+    with pytest.raises(DefinitionError) as caught:
+        charts.resolve(ChartEntry(chart=f"oci://{HOST}/charts/web", version="2.0.0"), inputs)
+    assert (caught.value.reference, caught.value.seen) == ("chart-invalid", "web 1.2.0+b1")
+
+
+def test_what_is_no_archive_is_refused_though_the_index_pins_it(
+    tmp_path: Path, inputs: Inputs, repository: str
+) -> None:
+    (tmp_path / "repository/web.tgz").write_bytes(b"no archive")
+    write_index(tmp_path / "repository", hashlib.sha256(b"no archive").hexdigest())
+    entry = f"{{chart: web, repository: '{repository}', version: 1.2.0+b1}}"
+    with pytest.raises(DefinitionError) as caught:
+        resolve.lock(definition(tmp_path, entry, WEB), inputs, Silent())
+    assert caught.value.reference == "chart-invalid"
+
+
+@pytest.mark.parametrize(
+    "url", ["oci://x.example.org/web:1", "file:///etc/passwd", "https://me:secret@x.example.org/web.tgz", "https://[x"]
+)
+def test_an_address_that_no_lock_may_hold_is_refused(tmp_path: Path, inputs: Inputs, repository: str, url: str) -> None:
+    write_index(tmp_path / "repository", hashlib.sha256(CHART).hexdigest(), url=url)
+    entry = f"{{chart: web, repository: '{repository}', version: 1.2.0+b1}}"
+    with pytest.raises(DefinitionError) as caught:
+        resolve.lock(definition(tmp_path, entry, WEB), inputs, Silent())
+    assert caught.value.reference == "chart-address-unusable"
+    assert "secret" not in str(caught.value)
+
+
+def test_a_chart_whose_name_no_registry_can_hold_is_refused(tmp_path: Path, inputs: Inputs) -> None:
+    write_folder(tmp_path, **{"web/Chart.yaml": "apiVersion: v2\nname: ../Web\nversion: 1.0.0\n"})
+    with pytest.raises(DefinitionError) as caught:
+        charts.resolve(ChartEntry(folder=Location(path="web")), inputs)
+    assert caught.value.reference == "chart-invalid"
 
 
 def test_images_of_a_chart_have_to_be_carried_too(tmp_path: Path, inputs: Inputs) -> None:
