@@ -25,7 +25,7 @@ from bundles.lock import (
     UrlBlob,
     Wheel,
 )
-from bundles.sources import wheels
+from bundles.sources import collections, wheels
 from bundles.sources.apt.download import Downloads
 from bundles.sources.images import Layout
 from bundles.sources.inputs import Inputs, spelled
@@ -56,8 +56,9 @@ class Fetcher:
                 yield text.encode()[start:]
             case LayoutBlob(layout=location):
                 yield from _file(Layout(self._inputs.directory(location), location).path(blob.digest), blob, start)
-            case FolderArchive(folder=location, prefix=prefix):
-                yield from _behind(start, folder_archive(self._inputs.directory(location), prefix))
+            case FolderArchive(folder=location, prefix=prefix, collections=beside):
+                more = collections.resolve(beside or [], self._inputs)
+                yield from _behind(start, folder_archive(self._inputs.directory(location), prefix, more))
             case LocalFile(file=location):
                 yield from _file(self._inputs.file(location), blob, start)
             case _:
