@@ -130,9 +130,10 @@ class ChartEntry(Section):
 
 
 class PlaybooksEntry(Section):
-    """The Ansible content that runs on hosts."""
+    """The Ansible content that runs on hosts; `collections` are tarballs of `ansible-galaxy collection build`."""
 
     folder: Location
+    collections: list[Location] = []
 
 
 class KitEntry(Section):

@@ -49,6 +49,8 @@ class FolderArchive(Frozen):
     kind: Literal["archive"] = "archive"
     folder: Location
     prefix: str
+    collections: list[Location] | None = None
+    """Ansible collections beside the folder's files."""
 
 
 class LocalFile(Frozen):

@@ -57,7 +57,7 @@ class PackageServer:
         control = {"Package": name, "Version": version, "Architecture": "amd64", "Maintainer": "T <t@example.org>"}
         control |= {key.replace("_", "-").title(): value for key, value in fields.items()}
         text = "".join(f"{key}: {value}\n" for key, value in control.items()) + "Description: made for a test\n"
-        tree = self.folder.parent / "build" / f"{name}-{version}"
+        tree = self.folder.parent / "build" / f"{name}-{version}-{control['Architecture']}"
         (tree / "DEBIAN").mkdir(parents=True)
         (tree / "DEBIAN/control").write_text(text)
         (tree / "payload").write_bytes(hashlib.sha256(text.encode()).digest() * 20_000)
@@ -73,13 +73,15 @@ class PackageServer:
     def publish(self, *, key: Tsk | None = None) -> None:
         """Write the lists of all suites, signed."""
         for suite, stanzas in self.stanzas.items():
-            packages = "\n".join(stanzas).encode()
-            lists = self.folder / "dists" / suite / "main/binary-amd64"
-            lists.mkdir(parents=True, exist_ok=True)
-            (lists / "Packages").write_bytes(packages)
-            line = f" {hashlib.sha256(packages).hexdigest()} {len(packages)} main/binary-amd64/Packages"
-            release = f"Origin: T\nSuite: {suite}\nCodename: {suite}\nDate: {DATE}\nArchitectures: amd64\n"
-            release += f"Components: main\nSHA256:\n{line}\n"
+            architectures = sorted({"amd64", *re.findall(r"^Architecture: (\S+)", "\n".join(stanzas), re.MULTILINE)})
+            release = f"Origin: T\nSuite: {suite}\nCodename: {suite}\nDate: {DATE}\n"
+            release += f"Architectures: {' '.join(architectures)}\nComponents: main\nSHA256:\n"
+            for one in architectures:
+                packages = "\n".join(text for text in stanzas if f"\nArchitecture: {one}\n" in text).encode()
+                lists = self.folder / "dists" / suite / f"main/binary-{one}"
+                lists.mkdir(parents=True, exist_ok=True)
+                (lists / "Packages").write_bytes(packages)
+                release += f" {hashlib.sha256(packages).hexdigest()} {len(packages)} main/binary-{one}/Packages\n"
             signed = sign((key or self.key).signer(), release.encode(), mode=SignatureMode.CLEAR)
             (self.folder / "dists" / suite / "InRelease").write_bytes(signed)
 

@@ -27,7 +27,7 @@ from bundles.lock import (
     UrlBlob,
     Wheel,
 )
-from bundles.sources import wheels
+from bundles.sources import collections, wheels
 from bundles.sources.apt.download import Downloads
 from bundles.sources.inputs import Inputs, spelled
 from bundles.sources.layouts import Layout, Place
@@ -61,8 +61,9 @@ class Fetcher:
             case LayoutBlob(layout=location):
                 layout = Layout.of(self._inputs, location)
                 yield from _read(layout.place(blob.digest), layout.folder, blob, start)
-            case FolderArchive(folder=location, prefix=prefix):
-                yield from _behind(start, folder_archive(self._inputs.directory(location), prefix))
+            case FolderArchive(folder=location, prefix=prefix, collections=beside):
+                more = collections.resolve(beside or [], self._inputs)
+                yield from _behind(start, folder_archive(self._inputs.directory(location), prefix, more))
             case LocalFile(file=location):
                 path = self._inputs.file(location)
                 yield from _read(Place(path, 0, path.stat().st_size), path, blob, start)

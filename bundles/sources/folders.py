@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from bundles.definition import Location, PackEntry, PlaybooksEntry
 from bundles.lock import FolderArchive, LockedArtifact, LockedBlob
+from bundles.sources import collections
 from bundles.sources.artifact import Layer, inline, made
 from bundles.sources.inputs import Inputs, spelled
 from registry.errors import DefinitionError
 from registry.oci.digest import Digest
 from registry.oci.manifest import EMPTY_BYTES, OCI_MANIFEST
-from registry.oci.targz import folder_archive
+from registry.oci.targz import Held, folder_archive
 from registry.packs.artifact import PACK_CONFIG, PACK_LAYER, pack_manifest
 from registry.packs.reading import read_folder
 
@@ -24,7 +26,22 @@ PLAYBOOKS_PREFIX = "playbooks"
 
 def resolve_playbooks(entry: PlaybooksEntry, product: str, version: str, inputs: Inputs) -> LockedArtifact:
     """Return the locked playbooks, every name in the archive below `playbooks/`. Raises DefinitionError."""
-    blob = _archive(entry.folder, inputs.directory(entry.folder), PLAYBOOKS_PREFIX, PLAYBOOKS_LAYER)
+    folder = inputs.directory(entry.folder)
+    if entry.collections and (folder / "collections").exists():
+        raise DefinitionError(
+            "collections-twice",
+            "the playbooks have a folder of collections of their own",
+            where=f"{spelled(entry.folder)}/collections",
+            hint="remove that folder, or list no collections in the definition",
+        )
+    more = collections.resolve(entry.collections, inputs)
+    blob = _archive(entry.folder, folder, PLAYBOOKS_PREFIX, PLAYBOOKS_LAYER, more)
+    if entry.collections:
+        blob = blob.model_copy(
+            update={
+                "origin": FolderArchive(folder=entry.folder, prefix=PLAYBOOKS_PREFIX, collections=entry.collections)
+            }
+        )
     ref = f"dryport/playbooks/{product}:{version}"
     return made("playbooks", PLAYBOOKS_TYPE, ref, [Layer(PLAYBOOKS_TITLE, blob)], title="playbooks")
 
@@ -49,9 +66,9 @@ def resolve_pack(entry: PackEntry, inputs: Inputs) -> LockedArtifact:
     )
 
 
-def _archive(location: Location, folder: Path, prefix: str, media_type: str) -> LockedBlob:
+def _archive(location: Location, folder: Path, prefix: str, media_type: str, more: Sequence[Held] = ()) -> LockedBlob:
     hasher, size = hashlib.sha256(), 0
-    for block in folder_archive(folder, prefix):
+    for block in folder_archive(folder, prefix, more):
         hasher.update(block)
         size += len(block)
     return LockedBlob(

@@ -39,6 +39,15 @@ class Member:
     path: Path
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Held:
+    """A file that belongs to the archive and is in memory."""
+
+    name: str
+    data: bytes
+    is_executable: bool = False
+
+
 def members(folder: Path) -> tuple[Member, ...]:
     """Return the files that an archive of `folder` holds, in its order. Raises DefinitionError with every fault."""
     found: list[Member] = []
@@ -60,12 +69,12 @@ def members(folder: Path) -> tuple[Member, ...]:
     return tuple(sorted(found))
 
 
-def folder_archive(folder: Path, prefix: str) -> Iterator[bytes]:
-    """Yield the tar.gz of `folder`, every name below `prefix`.
+def folder_archive(folder: Path, prefix: str, more: Iterable[Held] = ()) -> Iterator[bytes]:
+    """Yield the tar.gz of `folder` and of `more` beside it, every name below `prefix`; no name may be in both.
 
     Raises DefinitionError for links, special files, names that are not UTF-8, or a file that changes while it is read.
     """
-    return _gzip(_tar(members(folder), prefix))
+    return _gzip(_tar(sorted([*members(folder), *more], key=lambda one: one.name), prefix))
 
 
 def _walk(folder: Path, above: str, found: list[Member], faults: list[DefinitionError]) -> None:
@@ -89,7 +98,7 @@ def is_portable(name: str) -> bool:
     return name.isprintable() and "\\" not in name and not any("\ud800" <= char <= "\udfff" for char in name)
 
 
-def _tar(files: Iterable[Member], prefix: str) -> Iterator[bytes]:
+def _tar(files: Iterable[Member | Held], prefix: str) -> Iterator[bytes]:
     made: set[str] = set()
     for member in files:
         name = f"{prefix}/{member.name}"
@@ -97,8 +106,14 @@ def _tar(files: Iterable[Member], prefix: str) -> Iterator[bytes]:
             if name[:end] not in made:
                 made.add(name[:end])
                 yield _header(name[:end], tarfile.DIRTYPE, 0o755, 0)
-        yield from _file(member, name)
+        yield from _file(member, name) if isinstance(member, Member) else _held(member, name)
     yield bytes(2 * _TAR_BLOCK)
+
+
+def _held(held: Held, name: str) -> Iterator[bytes]:
+    yield _header(name, tarfile.REGTYPE, 0o755 if held.is_executable else 0o644, len(held.data))
+    yield held.data
+    yield bytes(-len(held.data) % _TAR_BLOCK)
 
 
 def _file(member: Member, name: str) -> Iterator[bytes]:

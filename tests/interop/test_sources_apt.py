@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pysequoia import Profile, Tsk
 
+from bundles.archive.writer import build
 from bundles.definition import AptEntry
 from bundles.lock import Inline, LockedArtifact
 from bundles.sources.apt import closure
@@ -15,8 +16,10 @@ from bundles.sources.apt.entries import Entry, PackageSet
 from bundles.sources.apt.root import PrivateApt
 from bundles.sources.fetch import Fetcher
 from bundles.sources.inputs import Inputs
+from bundles.sources.resolve import lock
 from registry.errors import DefinitionError, RemoteError
 from registry.oci.manifest import TITLE, Manifest
+from registry.progress import Silent
 from tests.conftest import need
 from tests.package_server import PackageServer
 
@@ -84,6 +87,26 @@ def test_an_update_takes_the_place_of_the_release_version(
     blob = next(blob for blob in artifact.blobs if getattr(blob.origin, "package", "") == "library")
     with Fetcher(inputs)(blob) as blocks:
         assert len(b"".join(blocks)) == blob.size
+
+
+def test_two_architectures_lie_side_by_side_in_one_lock(
+    server: PackageServer, inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.add("tool", "1.0", depends="library (>= 2)", architecture="arm64")
+    server.add("library", "2.2", architecture="arm64")
+    server.publish()
+    monkeypatch.setenv("APT_CONFIG", str(server.machine()))
+    (tmp_path / "bundle.yaml").write_text(
+        "apiVersion: dryport/v1\nkind: Bundle\nproduct: test\nversion: 1.0.0\nplatforms: [linux/amd64, linux/arm64]\n"
+        "apt:\n  - {name: host, suites: [stable], packages: [tool]}\n"
+        "  - {name: host-arm, suites: [stable], packages: [tool], architecture: arm64}\n"
+    )
+    locked = lock(tmp_path / "bundle.yaml", inputs, Silent())
+    assert [pool(one) for one in locked.artifacts] == [
+        ["library_2.2_arm64.deb", "tool_1.0_arm64.deb"],
+        ["libc6_0.1_amd64.deb", "library_2.1_amd64.deb", "tool_1.0_amd64.deb"],
+    ]
+    build(locked, tmp_path / "bundle.tar", Fetcher(inputs), Silent())
 
 
 def test_what_the_base_holds_is_left_out(inputs: Inputs) -> None:
