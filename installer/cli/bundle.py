@@ -12,6 +12,7 @@ import click
 
 from installer.cli.bundle_diff import diff
 from installer.cli.bundle_lock import LOCK_NAME, lock, lock_option
+from installer.cli.bundle_sbom import sbom
 from installer.cli.render import Console, Verbs, amount, json_option, shown, typed
 from installer.cli.sources import Sources, source_options
 from installer.cli.trusting import Trust, trust_options
@@ -32,7 +33,7 @@ def bundle() -> None:
     """Lock, build, sign, verify and inspect bundles."""
 
 
-for verb in (lock, split, diff):
+for verb in (lock, split, diff, sbom):
     bundle.add_command(verb)
 
 
