@@ -59,11 +59,11 @@ def read(path: Path, named: str) -> list[Held]:
     _same(_mapping(manifest.get("file_manifest_file")).get("chksum_sha256"), files["FILES.json"], named)
     _prove(listing, files, named)
     info = _mapping(manifest.get("collection_info"))
-    namespace, name = info.get("namespace"), info.get("name")
-    for word in (namespace, name):
+    namespace, own = info.get("namespace"), info.get("name")
+    for word in (namespace, own):
         if not isinstance(word, str) or not _NAME.fullmatch(word):
             raise _refused(named, "a namespace and a name of a-z, 0-9 and _", repr(word))
-    top = f"{_TOP}/{namespace}/{name}"
+    top = f"{_TOP}/{namespace}/{own}"
     carried = [one for one in files.values() if not any(part.startswith(".") for part in one.name.split("/"))]
     return sorted(Held(f"{top}/{one.name}", one.data, one.is_executable) for one in carried)
 

@@ -14,6 +14,7 @@ from installer.cli.bundle_delta import delta
 from installer.cli.bundle_diff import diff
 from installer.cli.bundle_lock import LOCK_NAME, lock, lock_option
 from installer.cli.bundle_repair import repair
+from installer.cli.bundle_sbom import sbom
 from installer.cli.mirror_ends import limit_rate_option, throttle
 from installer.cli.render import Console, Verbs, amount, json_option, shown, typed
 from installer.cli.sources import Sources, source_options
@@ -35,7 +36,7 @@ def bundle() -> None:
     """Lock, build, sign, verify and inspect bundles."""
 
 
-for verb in (lock, split, diff, delta, repair):
+for verb in (lock, split, diff, delta, repair, sbom):
     bundle.add_command(verb)
 
 

@@ -33,7 +33,7 @@ def diff(*, before: Path, after: Path, trust: Trust, as_json: bool) -> None:
     from bundles.diff import difference  # noqa: PLC0415 - `--help` need not wait for it
 
     console = Console(as_json=as_json)
-    locks = [_lock(path, trust, console) for path in (before, after)]
+    locks = [read_lock(path, trust, console) for path in (before, after)]
     found = difference(*locks)
     value = {
         "before": _named(before, locks[0]),
@@ -46,7 +46,8 @@ def diff(*, before: Path, after: Path, trust: Trust, as_json: bool) -> None:
     console.result("BundleDiff", value, "\n".join(shown(line, kept="") for line in _lines(locks, found)))
 
 
-def _lock(path: Path, trust: Trust, console: Console) -> Lock:
+def read_lock(path: Path, trust: Trust, console: Console) -> Lock:
+    """Return the lock in a file, or the one that a bundle carries; says so where nothing of it is verified."""
     from bundles.archive.artifacts import carried_lock  # noqa: PLC0415 - as above
     from bundles.lock import Lock  # noqa: PLC0415
     from bundles.verify import look  # noqa: PLC0415

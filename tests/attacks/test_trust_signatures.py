@@ -219,25 +219,6 @@ def test_a_sigstore_bundle_with_another_signature_than_the_plain_one_is_refused(
     judge({**region, **again}, index, publisher.begin(), now=NOW)
 
 
-@pytest.mark.parametrize(
-    ("name", "size"),
-    [("1.root.json", 512_001), ("timestamp.json", 16_385), ("snapshot.json", 65_537), ("targets.json", (1 << 20) + 1)],
-)
-def test_metadata_larger_than_it_can_be_is_refused_before_it_is_read(name: str, size: int):
-    publisher = Publisher()
-    region, index = publisher.bundle()
-    padded = region[f"metadata/{name}"].ljust(size)
-    assert refused({**region, f"metadata/{name}": padded}, index, publisher.begin()).reference == "metadata-too-large"
-    signature = region["metadata/index.json.sig"].ljust(513)
-    error = refused({**region, "metadata/index.json.sig": signature}, index, publisher.begin())
-    assert error.reference == "metadata-too-large"
-    at_the_limit = {**region, f"metadata/{name}": region[f"metadata/{name}"].ljust(size - 1)}
-    if name in ("1.root.json", "timestamp.json"):  # the others are bound by their length
-        judge(at_the_limit, index, publisher.begin(), now=NOW)
-    else:
-        assert refused(at_the_limit, index, publisher.begin()).reference == "metadata-mixed"
-
-
 def test_a_document_with_two_meanings_is_refused_before_its_signature_is_looked_at():
     publisher = Publisher()
     region, index = publisher.bundle()

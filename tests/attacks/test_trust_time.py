@@ -3,52 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from bundles.trust.roles import Statement, sign_release
 from bundles.trust.verify import follow_roots, judge
 from registry.errors import TrustError
-from tests.attacks.publisher import DAY, NOW, Publisher, refused, resigned
-
-
-def test_a_bundle_past_its_best_before_is_refused_at_import():
-    publisher = Publisher()
-    region, index = publisher.bundle(best_before=NOW)
-    error = refused(region, index, publisher.begin())
-    assert error.reference == "release-expired"
-    assert error.seen == "2031-06-01T12:00:00Z"
-    judge(region, index, publisher.begin(), now=NOW - timedelta(seconds=1))
-
-
-def test_what_was_accepted_once_stays_installable_and_nothing_else_of_its_age_does():
-    publisher = Publisher()
-    bundle = publisher.bundle(best_before=NOW + DAY)
-    state, release, _ = judge(*bundle, publisher.begin(), now=NOW)
-    assert judge(*bundle, state, now=NOW + 2 * DAY)[1] == release  # a reinstall after an incident
-    assert refused(*bundle, publisher.begin(), now=NOW + 2 * DAY).reference == "release-expired"
-    newer = publisher.bundle(best_before=NOW + DAY, sequence=2)
-    assert refused(*newer, state, now=NOW + 2 * DAY).reference == "release-expired"
-
-
-@pytest.mark.parametrize("role", ["timestamp", "snapshot", "targets"])
-def test_any_signed_expiry_ends_a_bundle_even_before_its_best_before(role: str):
-    publisher = Publisher()
-    region, index = publisher.bundle()
-    ended = resigned(region, role, lambda one: one.update(expires="2031-05-31T00:00:00Z"), publisher.release)
-    assert refused(ended, index, publisher.begin()).reference == "release-expired"
-
-
-def test_a_best_before_ends_a_bundle_even_before_its_metadata_expires():
-    publisher = Publisher()
-    region, index = publisher.bundle()
-
-    def sooner(one: dict[str, Any]) -> None:
-        one["targets"]["index.json"]["custom"]["bestBefore"] = "2031-05-31T00:00:00Z"
-
-    ended = resigned(region, "targets", sooner, publisher.release)
-    assert refused(ended, index, publisher.begin()).reference == "release-expired"
+from tests.attacks.publisher import DAY, NOW, Publisher, refused
 
 
 def test_a_clock_behind_the_newest_signed_evidence_is_refused():
