@@ -41,8 +41,9 @@ class Carried:
 
     def is_same(self, other: Image) -> bool:
         """Say whether this is the image that somebody names: by its tag, or by its digest."""
-        by_digest = self.image.name == other.name and other.digest == str(self.digest)
-        return by_digest or self.image.is_same(other)
+        if other.digest:  # whoever pulls by a digest gets that content or nothing, whatever tag stands before it
+            return self.image.name == other.name and other.digest == str(self.digest)
+        return self.image.is_same(other)
 
 
 @dataclass(frozen=True)

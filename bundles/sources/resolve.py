@@ -82,7 +82,9 @@ def resolve(definition_path: Path, inputs: Inputs, progress: Progress) -> Resolu
             meter.advance(1, label)
     found = _once(found)
     faults.extend(_taken_twice(found))
-    carried = [Carried(Image.parse(one.ref), one.root.digest) for one in found if one.kind == "image"]
+    images = [one for one in found if one.kind == "image"]
+    # Whoever pins one platform's manifest of an index has it, too.
+    carried = [Carried(Image.parse(one.ref), blob.digest) for one in images for blob in (one.root, *one.manifests)]
     if not faults:
         faults.extend(_open(closure, carried, definition_path))
     if len(faults) == 1:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LOCK_NAME = "bundle.lock.json"
 FILE = click.Path(path_type=Path, dir_okay=False)
+_UNRENDERED = {"pack": "its files were looked through", "chart": "so nobody knows which images it starts"}
 lock_option = click.option("--lock", "lock_path", type=FILE, help=f"The lock.  [default: {LOCK_NAME} beside it]")
 
 
@@ -63,8 +64,8 @@ def lock(
 def _told(console: Console, definition: Path, path: Path, found: Resolution, same: list[object]) -> None:
     locked = found.lock
     size = sum(blob.size for blob in locked.blobs())
-    static = sorted(one.title for one in locked.artifacts if one.proof == "static")
-    notes = [*found.notes, *(f"{one}: not rendered, its files were looked through" for one in static)]
+    static = sorted((one.title, one.kind) for one in locked.artifacts if one.proof == "static")
+    notes = [*found.notes, *(f"{title}: not rendered, {_UNRENDERED[kind]}" for title, kind in static)]
     value = {
         "path": str(path),
         "product": locked.product,

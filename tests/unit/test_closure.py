@@ -20,7 +20,7 @@ from installer.cli.bundle import bundle
 from registry.errors import DefinitionError
 from registry.packs.helm import Helm
 from registry.progress import Silent
-from tests.mirror_samples import image
+from tests.mirror_samples import image, index
 from tests.source_registry import HOST, Origin, registry_of_images
 
 WEB, SIDE, TOOL = f"{HOST}/team/web:1.0", f"{HOST}/team/side:2.1", f"{HOST}/team/tool:3"
@@ -131,6 +131,33 @@ def test_an_image_by_its_digest_is_the_carried_one(tmp_path: Path, inputs: Input
     assert named
     write_pack(tmp_path / "pack", declared=[], values=f"image: {HOST}/team/web@{named.digest}")
     locked(definition(tmp_path, WEB, SIDE), inputs)
+
+
+def test_an_image_pinned_to_another_digest_is_not_the_one_that_is_carried(
+    tmp_path: Path, inputs: Inputs, origin: Origin
+) -> None:
+    named = origin.store.resolve(f"{HOST}/team/web", "1.0")
+    assert named
+    write_pack(tmp_path / "pack", declared=[], values=f"image: {WEB}@{named.digest}")
+    locked(definition(tmp_path, WEB, SIDE), inputs)
+    write_pack(tmp_path / "other/pack", declared=[], values=f"image: {WEB}@sha256:{'0' * 64}")
+    path = definition(tmp_path / "other", WEB, SIDE)
+    (finding,) = refusal(path, replace(inputs, folder=tmp_path / "other")).findings
+    assert (finding.reference, WEB in finding.message) == ("image-not-carried", True)
+
+
+def test_a_pinned_child_of_an_index_is_carried_for_the_platforms_of_the_bundle_alone(
+    tmp_path: Path, inputs: Inputs, origin: Origin
+) -> None:
+    multi = f"{HOST}/team/multi:1.0"
+    whole = index(origin.store, f"{HOST}/team/multi", 2, [b"multi"], "1.0")
+    data, _ = origin.store.manifest(f"{HOST}/team/multi", whole) or (b"", "")
+    amd64, arm64 = (one["digest"] for one in json.loads(data)["manifests"])
+    write_pack(tmp_path / "pack", declared=[], values=f"image: {multi}@{amd64}")
+    locked(definition(tmp_path, multi, SIDE), inputs)
+    write_pack(tmp_path / "other/pack", declared=[], values=f"image: {multi}@{arm64}")
+    path = definition(tmp_path / "other", multi, SIDE)
+    refusal(path, replace(inputs, folder=tmp_path / "other"))
 
 
 def test_a_pack_whose_images_are_to_be_carried_needs_no_entries(tmp_path: Path, inputs: Inputs) -> None:
