@@ -43,6 +43,15 @@ def load(path: Path) -> Any:  # noqa: ANN401 - YAML is any value until a model r
         raise ValueError(str(error)) from error
 
 
+def read(data: bytes, most: int) -> Any:  # noqa: ANN401 - as above
+    """Return the YAML value in foreign bytes that lie nested `most` deep at most. Raises ValueError."""
+    try:
+        check_depth(data, most)
+        return yaml.load(data, Loader=QUICK_LOADER)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
 def load_all(path: Path) -> Sequence[Any]:
     """Return the values of all documents in a file. Raises like `load`."""
     data = _bounded(path)

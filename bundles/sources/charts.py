@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import yaml
-
 from bundles.definition import ChartEntry, Location
 from bundles.lock import FolderArchive, Inline, LockedArtifact, LockedBlob, Origin, RegistryBlob, UrlBlob
 from bundles.sources import registries
 from bundles.sources.artifact import inline
 from bundles.sources.inputs import Inputs, spelled
-from registry.declaration import QUICK_LOADER, check_depth, load
+from registry.declaration import load, read
 from registry.errors import DefinitionError, RemoteError
 from registry.oci import strictjson
 from registry.oci.descriptor import Descriptor
@@ -36,7 +34,7 @@ from registry.packs.charts import Chart
 CONFIG = "application/vnd.cncf.helm.config.v1+json"
 LAYER = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 CHART_BYTES = 32 << 20
-INDEX_BYTES = 64 << 20
+INDEX_BYTES, INDEX_DEPTH = 64 << 20, 40
 
 
 def resolve(entry: ChartEntry, inputs: Inputs) -> tuple[LockedArtifact, bytes]:
@@ -97,11 +95,10 @@ def _of_repository(repository: str, name: str, version: str, inputs: Inputs) -> 
     where = f"{base}index.yaml"
     data = inputs.addresses.whole(where, INDEX_BYTES)
     try:
-        check_depth(data, 40)
-        index = yaml.load(data, Loader=QUICK_LOADER)  # noqa: S506 - a safe loader
+        index = read(data, INDEX_DEPTH)
         listed = index["entries"].get(name, [])
         found: Mapping[str, Any] = next(one for one in listed if str(one["version"]) == version)
-    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RemoteError(
             "chart-index-invalid",
             "the repository's index.yaml cannot be read",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def build_bundle(
-    console: Console, ends: Ends, product: str | None, version: str | None, volume_bytes: int | None
+    console: Console, ends: Ends, product: str | None, version: str | None, volume_bytes: int | None = None
 ) -> None:
     """Build the bundle. Raises UsageError, and what reading the source and building raise."""
     from bundles import mirrored  # noqa: PLC0415 - `--help` need not wait for it

@@ -20,9 +20,11 @@ volume_dirs_option = click.option(
 
 def volume_bytes(text: str | None) -> int | None:
     """Return what --volume-size says, None if it was not given. Raises UsageError."""
-    from bundles.archive import volumes  # noqa: PLC0415 - `--help` need not wait for it
+    if not text:
+        return None
+    from bundles.archive import volumes  # noqa: PLC0415 - most commands need none of it
 
-    return volumes.volume_bytes(text) if text else None
+    return volumes.volume_bytes(text)
 
 
 @click.command()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.bench.mirrors.run import run
 
 pytestmark = pytest.mark.interop
 DEFINITION = """\
@@ -28,13 +28,7 @@ def test_a_bundle_of_two_gigabytes_is_built_within_150_mb(tmp_path: Path, size: 
     with (tmp_path / "huge.bin").open("wb") as stream:
         stream.truncate(2 << 30)
     for words in (("lock", "bundle.yaml"), ("build", "bundle.yaml", "--out", "b.tar", *size)):
-        program = [sys.executable, "-c", "from installer.cli.main import main; main()", "bundle", *words]
-        process = subprocess.Popen(
-            program, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        assert usage.ru_maxrss * 1024 < MOST
+        command = [sys.executable, "-c", "from installer.cli.main import main; main()", "bundle", *map(str, words)]
+        assert run([command], tmp_path).memory < MOST
     for path in tmp_path.glob("b.tar*"):
         path.unlink()

@@ -34,6 +34,7 @@ READERS: Mapping[str, Sequence[str]] = {
     "verify": ("bundle", "verify", "{medium}", "{trust}"),
     "inspect": ("bundle", "inspect", "{medium}"),
     "diff": ("bundle", "diff", "{medium}", "{other}"),
+    "sbom": ("bundle", "sbom", "{medium}"),
     "delta": ("bundle", "delta", "{medium}", "--against", "{other}", "--out", "{out}/d.tar", "{trust}"),
     "repair": ("bundle", "repair", "{medium}", "--from", "{other}", "--out", "{out}", "{trust}"),
     "split": ("bundle", "split", "{medium}", "--volume-size", "16MiB", "--out-dir", "{out}"),
