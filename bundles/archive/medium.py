@@ -43,6 +43,11 @@ class Medium:
         return self.volumes.cut.total if self.volumes else self._sizes[1]
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that it consists of, as far as they were found."""
+        return tuple(self.volumes.files.values()) if self.volumes else (self.path,)
+
+    @property
     def slices(self) -> tuple[tuple[int, int], ...] | None:
         """How it is cut into volumes, if it is."""
         return self.volumes.cut.slices if self.volumes else None
@@ -81,8 +86,8 @@ class Medium:
         """
         blocks = []
         for number, at, size in self._pieces(offset, length):
-            if number not in self._handles:
-                raise self._absent(number)
+            if number not in self._handles and self.volumes:
+                raise self._absent(self.volumes, number)
             begin, end = at, at + size
             while begin < end:
                 block = self._block(number, begin, end)
@@ -99,7 +104,7 @@ class Medium:
         if self.volumes is None:
             return
         if self.volumes.missing:
-            raise self._absent(self.volumes.missing[0])
+            raise self._absent(self.volumes, self.volumes.missing[0])
         for number in self.unexpected(index, total):
             begin, end = self.volumes.cut.slice(number)
             raise MediaError(
@@ -165,13 +170,13 @@ class Medium:
             hint="copy this volume again from its origin",
         )
 
-    def _absent(self, number: int) -> MediaError:
-        cut, base = (self.volumes.cut, self.volumes.base) if self.volumes else (Cut(1, 1), self.path.name)
-        begin, end = cut.slice(number)
+    def _absent(self, volumes: Volumes, number: int) -> MediaError:
+        begin, end = volumes.cut.slice(number)
+        name = volumes.cut.name(volumes.base, number)
         return MediaError(
             "volume-missing",
-            f"volume {number} of {cut.count} is not there",
-            where=f"{self.path.parent / cut.name(base, number)}, bytes {begin}-{end - 1} of the bundle",
+            f"volume {number} of {volumes.cut.count} is not there",
+            where=f"{self.path.parent / name}, bytes {begin}-{end - 1} of the bundle",
             hint="put it beside the others, or name its folder: --volume-dir DIR",
         )
 

@@ -13,7 +13,8 @@ from bundles.archive.layout import HEAD_MEMBERS
 from bundles.archive.parts import finals, opened, require_room
 from bundles.archive.reader import Archive, read_head
 from bundles.archive.region import REGION_BYTES
-from bundles.archive.volumes import Cut
+from bundles.archive.volumes import find
+from registry.errors import SiteError
 from registry.oci.digest import Digest
 from registry.progress import Progress
 
@@ -26,8 +27,10 @@ def split(
         archive = Archive(head)
         base = archive.medium.volumes.base if archive.medium.volumes else bundle.name
         total = archive.layout.size
-        cut = Cut.of(total, volume_bytes)
-        require_room(folder / base, finals(folder / base, total, volume_bytes))
+        files = finals(folder / base, total, volume_bytes)
+        for path in files:
+            _require_free(path, archive, Digest.of(head.index))
+        require_room(folder / base, files)
         with (
             opened(folder / base, total, volume_bytes) as part,
             progress.meter(f"split {bundle.name}", total) as meter,
@@ -36,7 +39,25 @@ def split(
                 part.write(offset, data)
                 meter.advance(len(data))
             part.publish(Digest.of(head.index))
-    return [folder / cut.name(base, number) for number in range(1, cut.count + 1)]
+    return list(files)
+
+
+def _require_free(path: Path, archive: Archive, index: Digest) -> None:
+    """Raise SiteError for a file that is part of the medium itself, or of another bundle: it would be replaced.
+
+    A volume of this very bundle is what a split that was cut off left; it is written again.
+    """
+    if not path.exists():
+        return
+    is_source = any(path.samefile(one) for one in archive.medium.files)
+    if is_source or (found := find(path, is_whole=False)) is None or found.index != str(index):
+        raise SiteError(
+            "out-is-source" if is_source else "bundle-exists",
+            "a medium is not changed while it is read" if is_source else "there is something else already",
+            where=str(path),
+            expected="nothing, or what an earlier split of this bundle left",
+            hint="give another --out-dir",
+        )
 
 
 def _everything(archive: Archive) -> Iterator[tuple[int, bytes]]:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -63,7 +63,10 @@ class Sources:
         return [*named, *(part for name, path in files if path for part in (name, path))]
 
     def _registry(self, host: str) -> RemoteRegistry:
-        return self.reach.registry(f"{'http' if _is_here(host) and not self._is_certified(host) else 'https'}://{host}")
+        from registry.client.address import is_loopback  # noqa: PLC0415 - as above
+
+        is_here = is_loopback(urlsplit(f"//{host}").hostname)  # where there may be no TLS
+        return self.reach.registry(f"{'http' if is_here and not self._is_certified(host) else 'https'}://{host}")
 
     def _is_certified(self, host: str) -> bool:
         return self.reach.certs is not None and (self.reach.certs / host).is_dir()
@@ -102,11 +105,3 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         wrapped = option(wrapped)
     return wrapped
-
-
-def _is_here(host: str) -> bool:
-    """Say whether a host is this machine's loopback, where there may be no TLS."""
-    try:
-        return ip_address(host.rpartition(":")[0] or host).is_loopback
-    except ValueError:
-        return False

@@ -193,6 +193,33 @@ def test_a_bundle_is_split_and_the_volumes_are_those_of_a_build(folder: Path, tm
     assert len(again) == 2
 
 
+def test_volumes_are_never_split_onto_themselves(cut: Path) -> None:
+    before = {path: path.read_bytes() for path in volumes(cut)}
+    with pytest.raises(SiteError) as caught:
+        split(cut, cut.parent, SIZE, Silent())
+    assert caught.value.reference == "out-is-source"
+    assert {path: path.read_bytes() for path in cut.parent.iterdir()} == before
+
+
+def test_volumes_of_another_bundle_are_not_replaced(cut: Path, tmp_path: Path) -> None:
+    other = Sample.of({"base": noise("another", 34 << 20)})
+    (tmp_path / "source").mkdir()
+    other.build(tmp_path / "source/cut.tar")
+    before = [path.read_bytes() for path in volumes(cut)]
+    with pytest.raises(SiteError) as caught:
+        split(tmp_path / "source/cut.tar", cut.parent, SIZE, Silent())
+    assert caught.value.reference == "bundle-exists"
+    assert [path.read_bytes() for path in volumes(cut)] == before
+
+
+def test_a_split_that_was_cut_off_is_done_again(folder: Path, tmp_path: Path) -> None:
+    made = split(folder / "whole.tar", tmp_path, SIZE, Silent())
+    before = [path.read_bytes() for path in made]
+    made[2].unlink()
+    split(folder / "whole.tar", tmp_path, SIZE, Silent())
+    assert [path.read_bytes() for path in made] == before
+
+
 def test_a_damaged_bundle_is_not_split(folder: Path, tmp_path: Path) -> None:
     data = bytearray((folder / "whole.tar").read_bytes())
     data[-10_000_000] ^= 1
