@@ -15,7 +15,9 @@ from bundles.archive import tar
 from registry.oci.digest import Digest
 from registry.store import durable
 from tests.attacks.publisher import Publisher
+from tests.bench.registries.contenders import Start, running
 from tests.conftest import need
+from tests.lab.peers import peer
 from tests.sample_bundles import API, WEB, Sample, noise
 
 PUBLISHER = Publisher(product="sample")
@@ -86,6 +88,36 @@ def test_openssl_checks_the_signature_on_the_index(opened: Path):
     assert run(*check, "index.json", cwd=opened) == "Verified OK\n"
     durable.append(opened / "index.json", b" ")
     assert subprocess.run([*check, "index.json"], cwd=opened, capture_output=True, check=False).returncode != 0
+
+
+def test_oras_reads_an_image_of_the_bundle(bundle: Path, tmp_path: Path):
+    oras = str(peer("oras"))
+    web = SAMPLE.lock.artifacts[0]
+    # A reference with a colon of its own is not split by oras' other form, PATH:TAG.
+    run(oras, "copy", "--no-tty", "--from-oci-layout-path", bundle, WEB, "--to-oci-layout", f"{tmp_path}/out:web")
+    for blob in (web.root, *web.blobs):
+        assert blob.digest.matches((tmp_path / "out/blobs/sha256" / blob.digest.hex).read_bytes())
+
+
+def test_crane_pushes_the_extracted_layout(tmp_path: Path):
+    """Crane pushes a layout's index with all that it names, so of a bundle that leaves no platform out."""
+    crane, web = str(peer("crane")), SAMPLE.lock.artifacts[0]
+    whole = Sample(SAMPLE.lock.model_copy(update={"artifacts": [web]}), SAMPLE.sources)
+    whole.publish(tmp_path / "whole.tar", PUBLISHER)
+    (tmp_path / "opened").mkdir()
+    run("tar", "-C", tmp_path / "opened", "-xf", tmp_path / "whole.tar")
+    start = Start("distribution", str(peer("distribution")), tmp_path / "registry")
+    with running(start) as registry:
+        target = f"127.0.0.1:{registry.port}/all"
+        run(crane, "push", "--insecure", "--index", tmp_path / "opened", f"{target}:bundle")
+        assert run(crane, "manifest", "--insecure", f"{target}@{web.root.digest}") == getattr(
+            web.root.origin, "text", ""
+        )
+        for layer in web.blobs[1:]:
+            done = subprocess.run(
+                [crane, "blob", "--insecure", f"{target}@{layer.digest}"], capture_output=True, check=True
+            )
+            assert layer.digest.matches(done.stdout)
 
 
 @pytest.mark.parametrize("reference", [WEB, API])

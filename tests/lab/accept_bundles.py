@@ -29,12 +29,23 @@ SUITES = (
     Suite("charts and packs: what they start is carried", "green", ("tests/unit", "-k", "closure or charts or packs")),
     Suite("two architectures: built, verified, mirrored", "both whole", ("tests/unit/test_two_platforms.py",)),
     Suite("same bytes on any machine, and after kills", "same sha256", ("tests/interop/test_bundle_same_bytes.py",)),
-    Suite("skopeo, oras, crane, sha256sum, openssl, tuf", "green", ("tests/interop", "-k", "bundle or openssl or tuf")),
+    Suite(
+        "skopeo, oras, crane, sha256sum, openssl, cosign, tuf",
+        "each reads or verifies it",
+        ("tests/interop", "-k", "bundle or openssl or cosign or tuf"),
+    ),
+    Suite("SoftHSM signs roots and releases", "green", ("tests/unit/test_trust_tokens.py",)),
+    Suite("deltas, repair, signing in turn", "green", ("tests/unit", "-k", "delta or inventory or repair or turns")),
     Suite("sources over lines and servers that misbehave", "green", ("tests/interop", "tests/unit", "-k", "sources")),
 )
 LONG = (
     ("10 000 random edits", "0 accepted, 0 honest twins refused", "tests.slow.bundle_edits", "10000"),
-    ("200 kills of build and import", "converges, a chunk a stream again", "tests.slow.bundle_kills", "200"),
+    (
+        "200 kills each: build, build of volumes, import",
+        "converges, a chunk a stream again",
+        "tests.slow.bundle_kills",
+        "600",
+    ),
     ("10 000 histories beside python-tuf", "agree but for what is listed", "tests.slow.trust_histories", "10000"),
 )
 WRITTEN, SENT, MEMORY, WALL = 1.02, 1.01, 150e6, 0.8
@@ -56,10 +67,10 @@ def beside_others(table: Table) -> None:
     cases, size = found["cases"], found["size"]
     for case in (CREATE, VOLUMES):
         written = cases[case]["dryport"]["written"] / size
-        table.add(f"{case}: written per byte", f"at most {WRITTEN}", f"{written:.4f}", met=written <= WRITTEN)
+        table.add(f"{case}: written per byte", f"at most {WRITTEN}", f"{written:.4f}", met=1 <= written <= WRITTEN)
     for case in (VERIFY, LIST, DIFF, PUSH):
         written = cases[case]["dryport"]["written"]
-        table.add(f"{case}: scratch", "none", f"{written} bytes", met=written <= SCRATCH)
+        table.add(f"{case}: scratch", "no content (1 MB)", f"{written} bytes", met=written <= SCRATCH)
     sent = cases[PUSH]["dryport"]["sent"] / size
     table.add("push: sent per unique byte", f"at most {SENT}", f"{sent:.4f}", met=sent <= SENT)
     memory = max(case["dryport"]["memory"] for case in cases.values())

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +122,18 @@ def yard(kind: str, folder: Path) -> Iterator[Yard]:
         with filled(folder / "content") as layout:
             copy(store, layout, Silent())
     blobs = [path.stat().st_size for path in (folder / "content/blobs/sha256").iterdir()]
-    name = "distribution" if kind == "distribution" else "dryport"
-    program = str(peer(name)) if kind == "distribution" else sys.executable
-    place = folder / ("server" if kind == "layout" else "target")
-    with running(Start(name, program, place)) as server, Line(server.port, rate=RATE) as line:
+    with Line(0) as line:  # each series has its own
         yield Yard(kind, folder, folder / "content", expected, sum(blobs), line)
+
+
+@contextmanager
+def line_to(kind: str, folder: Path, name: str) -> Iterator[Line]:
+    """Start the registry that is copied to, empty, or for a layout the one that is copied from; give the line to it."""
+    program = str(peer(kind)) if kind == "distribution" else sys.executable
+    contender = "distribution" if kind == "distribution" else "dryport"
+    place = folder / ("server" if kind == "layout" else f"target-{name}")
+    with running(Start(contender, program, place)) as server, Line(server.port, rate=RATE) as line:
+        yield line
 
 
 def series(yard: Yard, name: str, chance: random.Random, most: int, tally: Tally) -> None:
@@ -152,6 +159,8 @@ def series(yard: Yard, name: str, chance: random.Random, most: int, tally: Tally
             f"{name}: ended with {process.returncode}: {said[0].decode()} {said[1].decode()[-2000:]}"
         )
         return
+    if carried < yard.size:
+        tally.violations.append(f"{name}: {carried} bytes carried of {yard.size}: its target had some of it before")
     allowed = yard.size * (1 + WORDS) + kills * STREAMS * RESENT
     if carried > allowed:
         tally.violations.append(f"{name}: {carried} bytes carried after {kills} kills, at most {allowed:.0f} allowed")
@@ -183,7 +192,10 @@ def kill(kind: str, kills: int, seed: int, in_one: int = 12) -> Tally:
     chance, tally = random.Random(seed), Tally()  # noqa: S311 - chance, no secret
     with tempfile.TemporaryDirectory(prefix="kills-") as folder, yard(kind, Path(folder)) as place:
         while tally.kills < kills:
-            series(place, f"place{tally.series}", chance, min(in_one, kills - tally.kills), tally)
+            name, most = f"place{tally.series}", min(in_one, kills - tally.kills)
+            # A registry that has the content from another series mounts it, and carries nothing.
+            with line_to(kind, place.folder, name) as line:
+                series(replace(place, line=line), name, chance, most, tally)
             if tally.violations:
                 break
     return tally
