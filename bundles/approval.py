@@ -8,6 +8,7 @@ lock, so that it crosses the gap with the content. A licence that is not stated 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,8 @@ from registry.mirror.selection import Wanted
 from registry.oci import strictjson
 
 LICENCES = "org.opencontainers.image.licenses"
+_NUMBERS = re.compile(r"v?[0-9]+(\.[0-9]+){0,3}(\+[0-9A-Za-z.-]+)?")
+"""Versions that a range can judge. Words behind a hyphen may be a pre-release, or the name of a system: `-alpine`."""
 HINT = "mend what is named here; docs/definition.md shows such a file"
 
 
@@ -70,13 +73,23 @@ def read(path: Path) -> Sequence[Advisory]:
 
 
 def matching(advisories: Sequence[Advisory], artifacts: Sequence[LockedArtifact]) -> list[LockedAdvisory]:
-    """Return the advisories that are about something in the lock, each with what they are about; sorted."""
-    found = [
-        LockedAdvisory(id=one.id, severity=one.severity, summary=one.summary, about=f"{kind} {name} {version}")
-        for kind, name, version in _versions(artifacts)
-        for one in advisories
-        if (one.kind, one.name) == (kind, name) and any(_affects(text, version) for text in one.versions)
-    ]
+    """Return the advisories that are about something in the lock, each with what they are about; sorted.
+
+    Where a version cannot be compared with a range (an image by digest alone, a tag with words behind its numbers, a
+    Debian version), the advisory stands there as one that a person has to judge: silence would read as all clear.
+    """
+    found = []
+    for kind, name, version in _versions(artifacts):
+        for one in advisories:
+            if (one.kind, _plain(one.kind, one.name)) != (kind, _plain(kind, name)):
+                continue
+            verdicts = {_affects(text, version) for text in one.versions}
+            if verdicts != {False}:
+                about = f"{kind} {name} {version or 'by digest'}"
+                is_judged = True in verdicts
+                found.append(
+                    LockedAdvisory(id=one.id, severity=one.severity, summary=one.summary, about=about, judged=is_judged)
+                )
     return sorted(set(found), key=lambda one: (one.id, one.about))
 
 
@@ -92,10 +105,12 @@ def licence(artifact: LockedArtifact) -> str | None:
 
 
 def _versions(artifacts: Sequence[LockedArtifact]) -> Iterator[tuple[str, str, str]]:
-    """Yield kind, name and version of everything that an advisory may be about."""
+    """Yield kind, name and version of everything that an advisory may be about; no version for a digest alone."""
     for artifact in artifacts:
         if artifact.kind in {"image", "chart"}:
-            name, _, tag = artifact.ref.partition("@")[0].rpartition(":")
+            whole = artifact.ref.partition("@")[0]
+            tag = whole.rpartition("/")[2].partition(":")[2]
+            name = whole.removesuffix(f":{tag}") if tag else whole
             yield artifact.kind, name.removeprefix("dryport/charts/"), tag.replace("_", "+")
         for blob in artifact.blobs:
             match blob.origin:
@@ -105,7 +120,14 @@ def _versions(artifacts: Sequence[LockedArtifact]) -> Iterator[tuple[str, str, s
                     yield "wheel", name, version
 
 
-def _affects(text: str, version: str) -> bool:
-    if text[:1] in "<>=":
-        return Wanted("x", text).takes(version)
-    return text == version
+def _plain(kind: str, name: str) -> str:
+    """Return a name as it is compared: a Python package's in its one form (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower() if kind == "wheel" else name
+
+
+def _affects(text: str, version: str) -> bool | None:
+    """Say whether a version is meant, None where nobody can tell."""
+    if text[:1] not in "<>=":
+        return text == version if version else None
+    wanted = Wanted("x", text)
+    return wanted.takes(version) if not wanted.bounds or _NUMBERS.fullmatch(version) else None

@@ -13,16 +13,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from bundles.definition import ChartEntry, PackEntry
+from bundles.definition import ChartEntry, ImageEntry, PackEntry
 from bundles.lock import LockedArtifact
 from bundles.sources.inputs import Inputs, spelled
 from registry.declaration import load
 from registry.errors import DefinitionError
 from registry.oci.digest import Digest
 from registry.packs import manifests
+from registry.packs.charts import Chart
 from registry.packs.content import PackContent
 from registry.packs.helm import Job
-from registry.packs.images import Entry, Inventory, inventory
+from registry.packs.images import Entry, Inventory, inventory, possible
 from registry.packs.reading import read_files
 from registry.packs.references import LATEST, Image
 from registry.packs.rendering import Made
@@ -68,6 +69,16 @@ class Wanting:
             if (one.used or one.declared) and not self._is_left_out(one):
                 yield one
 
+    def names(self, what: str) -> bool:
+        """Say whether anything of the pack is called so."""
+        files = {one.file for one in self.found.failed} | {text for text, _ in self.found.unreadable}
+        images = ({one.title, one.image.spelled} for one in self.found.images)
+        return (
+            what in files
+            or any(what in named for named in images)
+            or any(_same(what, one.image) for one in self.found.images)
+        )
+
     def _is_left_out(self, one: Entry) -> bool:
         named = {one.title, one.image.spelled}
         return any(what in named or _same(what, one.image) for what in self.left_out)
@@ -97,9 +108,11 @@ class Closure:
         """Render a chart. Raises DefinitionError if nothing can render it, or its values cannot be read."""
         if inputs.helm is None and not inputs.is_static:
             raise _without_helm(artifact.title, artifact.ref)
-        found = Inventory("helm" if inputs.helm else "static")
-        if inputs.helm is not None:
-            values = _values(entry, inputs)
+        found, values = Inventory("helm" if inputs.helm else "static"), _values(entry, inputs)
+        if inputs.helm is None:
+            for text, where in possible(Chart.read(archive), values):
+                found.name(text, where, kind="possible")
+        else:
             for version in inputs.offered.versions:
                 job = Job(archive, values, "dryport", "default", version, inputs.offered.apis)
                 try:
@@ -125,15 +138,23 @@ class Closure:
         """Return what is odd, and keeps nothing from working."""
         return [note for pack in self.packs for note in _notes(pack, carried)]
 
-    def explain(self, text: str) -> list[str]:
-        """Return who wants an image, and where: a line each. Raises ValueError if the text names no image."""
+    def explain(self, text: str, entries: Sequence[ImageEntry] = ()) -> list[str]:
+        """Return who wants an image and where, and what carries it: a line each.
+
+        Raises ValueError if the text names no image.
+        """
         image = Image.parse(text)
-        lines = []
+        lines = [
+            f"carried by the definition's entry {entry.image}"
+            for entry in entries
+            if Image.parse(entry.image).name == image.name
+        ]
         for pack in self.packs:
             for one in pack.found.images:
                 if one.image.name == image.name and (not (image.tag or image.digest) or one.image.is_same(image)):
                     words = [word for word in ("declared", "used", "possible", "annotated") if getattr(one, word)]
-                    lines.append(f"{pack.title}: {one.title} ({', '.join(words)})")
+                    kept = ", carries its own images" if pack.entry.carry else ""
+                    lines.append(f"{pack.title}: {one.title} ({', '.join(words)}){kept}")
                     lines += [f"values.yaml line {one.line}: declared"] if one.line else []
                     lines += list(one.where)
         return lines
@@ -197,6 +218,16 @@ def _errors(pack: Wanting, carried: Sequence[Carried]) -> Iterator[DefinitionErr
             seen=f"not there; {near[0]} is" if near else one.title,
             hint=HINT,
         )
+    for what in pack.left_out:
+        if not pack.names(what):
+            yield DefinitionError(
+                "leave-out-unknown",
+                f"{pack.title} names nothing like {what}",
+                where=where,
+                expected="an image as the pack names it, or a chart or manifest that cannot be rendered",
+                seen=what,
+                hint="mend `what` under leave_out, or take it away",
+            )
     for text, place in pack.found.unreadable:
         if text not in pack.left_out:
             yield DefinitionError(

@@ -173,6 +173,8 @@ class LockedAdvisory(Frozen):
     summary: str
     about: str
     """`image registry.example.org/web 1.0`."""
+    judged: bool = True
+    """False where the version cannot be compared, so that a person has to."""
 
 
 class Lock(Frozen):

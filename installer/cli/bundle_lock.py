@@ -15,6 +15,7 @@ from registry.errors import UsageError
 
 if TYPE_CHECKING:
     from bundles.closure import Closure
+    from bundles.definition import Definition
     from bundles.sources.resolve import Resolution
 
 LOCK_NAME = "bundle.lock.json"
@@ -46,13 +47,14 @@ def lock(
     Packs are rendered, and every image that they start has to be in the lock.
     """
     from bundles import approval  # noqa: PLC0415 - `--help` need not wait for it
+    from bundles.definition import Definition  # noqa: PLC0415
     from bundles.sources import resolve  # noqa: PLC0415
     from registry.store import durable  # noqa: PLC0415
 
     console = Console(as_json=as_json)
     with sources.inputs(definition, rendering) as inputs:
         if explain is not None:
-            _explain(console, explain, resolve.wanting(definition, inputs))
+            _explain(console, explain, Definition.read(definition), resolve.wanting(definition, inputs))
             return
         known = approval.read(advisories) if advisories else ()
         found = resolve.resolve(definition, replace(inputs, advisories=known), console)
@@ -79,7 +81,9 @@ def _told(console: Console, definition: Path, path: Path, found: Resolution, sam
     for note in notes:
         console.note(f"note: {note}")
     for one in locked.advisories or ():
-        console.note(f"advisory: {one.id} ({one.severity}): {one.about}{f': {one.summary}' if one.summary else ''}")
+        doubt = "" if one.judged else ", whose version cannot be judged here"
+        summary = f": {one.summary}" if one.summary else ""
+        console.note(f"advisory: {one.id} ({one.severity}): {one.about}{doubt}{summary}")
     build_it = ("dryport", "bundle", "build", definition, *same, "--out", f"{locked.product}-{locked.version}.tar")
     text = (
         f"{path}\n  {locked.product} {locked.version}, {len(locked.artifacts)} artefacts, {amount(size)}\n"
@@ -88,9 +92,9 @@ def _told(console: Console, definition: Path, path: Path, found: Resolution, sam
     console.result("BundleLocked", value, text)
 
 
-def _explain(console: Console, image: str, closure: Closure) -> None:
+def _explain(console: Console, image: str, definition: Definition, closure: Closure) -> None:
     try:
-        lines = closure.explain(image)
+        lines = closure.explain(image, definition.images)
     except ValueError as error:
         raise UsageError(
             "image-malformed", str(error), seen=image[:200], hint="--explain registry.example.org/web:1.0"

@@ -205,14 +205,19 @@ def _static(content: PackContent, values: Value) -> Iterator[tuple[str, str, str
     """Yield images that values and templates name: text, where, file."""
     for chart in content.charts:
         if chart.chart is not None:
-            whole = merged(_defaults(chart.chart), chart.values_in(values))
-            yield from ((text, path, chart.path) for text, path in _in_values(whole, chart.chart))
-            for path, text in chart.chart.templates.items():
-                if "templates/tests/" not in path:
-                    yield from ((image, path, chart.path) for image in _literal(text))
+            named = possible(chart.chart, chart.values_in(values))
+            yield from ((text, path, chart.path) for text, path in named)
     for one in content.manifests:
         yield from ((text, path, one.path) for text, path in _in_values(one.values_in(values), None))
         yield from ((image, "", one.path) for image in _literal(one.text))
+
+
+def possible(chart: Chart, values: Value) -> Iterator[tuple[str, str]]:
+    """Yield what a chart's values and templates name, started or not: text, and where in the chart."""
+    yield from _in_values(merged(_defaults(chart), values), chart)
+    for path, text in chart.templates.items():
+        if "templates/tests/" not in path:
+            yield from ((image, path) for image in _literal(text))
 
 
 def _defaults(chart: Chart) -> Value:

@@ -53,6 +53,28 @@ def test_other_versions_are_not_affected(versions: list[str]) -> None:
     assert matching([advisory("image", "r.example/web", *versions)], [image("r.example/web:1.2.0")]) == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "artifact"),
+    [
+        ("image", "r.example/web", image(f"r.example/web@{Digest.of(b'x')}")),
+        ("image", "r.example:5000/web", image(f"r.example:5000/web@{Digest.of(b'x')}")),
+        ("image", "r.example/web", image("r.example/web:1.25.3-alpine")),
+        ("os-package", "tool", closure(("tool", "1.2-3+deb12u1", 9))),
+        ("os-package", "tool", closure(("tool", "1:9.2p1-2", 9))),
+    ],
+)
+def test_what_nobody_can_compare_is_left_to_a_person_and_not_to_silence(
+    kind: str, name: str, artifact: LockedArtifact
+) -> None:
+    (found,) = matching([advisory(kind, name, "<2.0")], [artifact])
+    assert not found.judged
+
+
+def test_a_version_as_it_is_written_is_judged_whatever_it_looks_like() -> None:
+    (found,) = matching([advisory("os-package", "tool", "1.2-3+deb12u1")], [closure(("tool", "1.2-3+deb12u1", 9))])
+    assert found.judged
+
+
 def test_a_licence_is_what_the_image_states_or_nothing() -> None:
     assert licence(image("r.example/web:1", "Apache-2.0 AND MIT")) == "Apache-2.0 AND MIT"
     assert licence(image("r.example/web:1")) is None

@@ -175,6 +175,13 @@ def test_what_is_left_out_is_left_out_with_its_reason(tmp_path: Path, inputs: In
     assert any("is left out: it is off on sites" in note for note in found.notes)
 
 
+def test_leaving_out_what_nobody_names_is_a_mistake(tmp_path: Path, inputs: Inputs) -> None:
+    write_pack(tmp_path / "pack", declared=[WEB])
+    left = f"    leave_out: [{{what: '{SIDE}x', reason: it is off on sites}}]\n"
+    found = refusal(definition(tmp_path, WEB, SIDE, pack=left), inputs)
+    assert [one.reference for one in found.findings] == ["leave-out-unknown"]
+
+
 def test_a_chart_that_cannot_be_rendered_proves_nothing(tmp_path: Path, inputs: Inputs) -> None:
     write_pack(tmp_path / "pack", declared=[WEB], pod=POD + '{{ fail "set the domain first" }}')
     error = refusal(definition(tmp_path, WEB, SIDE), inputs)
@@ -214,5 +221,6 @@ def test_who_wants_an_image_is_explained(tmp_path: Path, helm: Helm) -> None:
     done = CliRunner().invoke(bundle, ["lock", str(definition(tmp_path, WEB)), "--explain", f"{HOST}/team/side:2.1"])
     assert done.exit_code == 0, done.output
     assert "pack web-1.0.0" in done.output
+    assert "carried by" not in done.output
     assert "charts/web-1.0.0.tgz: Pod/web: spec.containers.1.image" in done.output
     assert not (tmp_path / "bundle.lock.json").exists()

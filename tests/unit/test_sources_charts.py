@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -268,3 +269,9 @@ def test_a_dependency_that_is_not_in_the_folder_is_named(tmp_path: Path, inputs:
 def test_an_entry_that_says_too_little_or_too_much_is_refused(entry: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"give|version"):
         ChartEntry.model_validate(entry)
+
+
+def test_without_helm_a_charts_files_are_looked_through(tmp_path: Path, inputs: Inputs) -> None:
+    static = replace(inputs, helm=None, is_static=True)
+    found = resolve.resolve(definition(tmp_path, FROM_REGISTRY), static, Silent())
+    assert any(WEB in note and "may start" in note for note in found.notes)
