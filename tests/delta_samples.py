@@ -39,6 +39,13 @@ def blobs_of(bundle: Path) -> frozenset[Digest]:
         return frozenset(entry.digest for entry in Archive(head).table.members)
 
 
+def release_and_delta(folder: Path, publisher: Publisher) -> tuple[Path, Path, Path]:
+    """Return the older bundle, the newer one, and the delta from one to the other, all signed."""
+    old, new = two_releases(folder, publisher)
+    signed_delta(publisher, new, blobs_of(old), folder / "delta.tar")
+    return old, new, folder / "delta.tar"
+
+
 def unsigned_delta(
     publisher: Publisher,
     full: Path,

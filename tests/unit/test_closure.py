@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +13,11 @@ from click.testing import CliRunner
 from bundles.lock import Lock
 from bundles.sources import resolve
 from bundles.sources.inputs import Inputs
-from installer.cli import helming
 from installer.cli.bundle import bundle
 from registry.errors import DefinitionError
 from registry.packs.helm import Helm
 from registry.progress import Silent
+from tests.chart_samples import chart_archive
 from tests.mirror_samples import image, index
 from tests.source_registry import HOST, Origin, registry_of_images
 
@@ -33,14 +31,6 @@ spec:
     - {name: web, image: "{{ .Values.image }}"}
     - {name: side, image: SIDE}
 """
-
-
-@pytest.fixture(scope="module")
-def helm() -> Iterator[Helm]:
-    with helming.ready_helm(None) as found:
-        if found is None:
-            pytest.skip("Helm is not here")
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +49,7 @@ def write_pack(folder: Path, *, declared: list[str], pod: str = POD, values: str
         "web/values.yaml": "image: nowhere.example/unset:0\n",
         "web/templates/pod.yaml": pod.replace("SIDE", SIDE),
     }
-    with tarfile.open(folder / "charts/web-1.0.0.tgz", "w:gz") as tar:
-        for name, text in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(text.encode())
-            tar.addfile(info, io.BytesIO(text.encode()))
+    (folder / "charts/web-1.0.0.tgz").write_bytes(chart_archive(files))
     metadata = {"name": "web", "displayName": "Web", "version": "1.0.0", "layer": "addon"}
     (folder / "pack.json").write_text(json.dumps({**metadata, "charts": ["charts/web-1.0.0.tgz"]}))
     images = "".join(f"\n      - image: {one}" for one in declared)

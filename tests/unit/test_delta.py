@@ -26,6 +26,7 @@ from tests.delta_samples import (
     NEW_LAYERS,
     OLD_LAYERS,
     blobs_of,
+    release_and_delta,
     sign_delta,
     signed_delta,
     two_releases,
@@ -40,10 +41,7 @@ WEB = "registry.example.org/quickstart/web"
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     """The older bundle, the newer one, and the delta from one to the other."""
-    folder = tmp_path_factory.mktemp("delta")
-    old, new = two_releases(folder, PUBLISHER)
-    signed_delta(PUBLISHER, new, blobs_of(old), folder / "delta.tar")
-    return old, new, folder / "delta.tar"
+    return release_and_delta(tmp_path_factory.mktemp("delta"), PUBLISHER)
 
 
 @pytest.fixture

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from installer.cli import helming
 from installer.cli.main import main
 from registry.errors import UsageError
 from registry.mirror.layout import Layout
@@ -23,14 +22,6 @@ from tests.oci_samples import descriptor
 from tests.unit.test_closure import HOST, SIDE, TOOL, WEB, write_pack
 
 PACK = "spectro-packs/archive/web"
-
-
-@pytest.fixture(scope="module")
-def helm() -> Iterator[Helm]:
-    with helming.ready_helm(None) as found:
-        if found is None:
-            pytest.skip("Helm is not here")
-        yield found
 
 
 @pytest.fixture

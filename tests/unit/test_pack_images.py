@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,15 +18,9 @@ from registry.packs.lint.report import lint
 from registry.packs.reading import read_files
 from registry.packs.rendering import Offered
 from tests.corpus import needs_corpus, real_packs
-from tests.pack_samples import DEPLOYMENT, DIGEST, IMAGE, chart, content, make_pack, ready
+from tests.pack_samples import DEPLOYMENT, DIGEST, IMAGE, chart, content, make_pack
 
 REAL = "registry.example.org/a/b:1"
-
-
-@pytest.fixture(scope="module")
-def helm() -> Iterator[Helm]:
-    with ready() as one:
-        yield one
 
 
 def found(text: str) -> dict[str, bool]:

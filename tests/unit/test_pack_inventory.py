@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from registry.packs.helm import Helm
 from registry.packs.lint.report import lint
 from registry.packs.reading import read_files
 from registry.packs.rendering import Offered
-from tests.pack_samples import DEPLOYMENT, IMAGE, VALUES, chart, make_pack, ready
+from tests.pack_samples import DEPLOYMENT, IMAGE, VALUES, chart, make_pack
 
 BROKEN = 'x: {{ required "a secret" .Values.secret }}\n---\n' + DEPLOYMENT
 SECOND = "registry.example.org/team/second:2.0"
-
-
-@pytest.fixture(scope="module")
-def helm() -> Iterator[Helm]:
-    with ready() as one:
-        yield one
 
 
 def declaring(*images: str, **charts: object) -> dict[str, Any]:

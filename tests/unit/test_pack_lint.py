@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from tests.pack_samples import (
     chart,
     judged,
     make_pack,
-    ready,
     stored_zip_bomb,
     with_values,
 )
@@ -280,12 +279,6 @@ CASES = [
     Case("macro-function-unknown", values={**VALUES, "x": '{{ .spectro.var.A | env "HOME" }}'}),
     Case("macro-unknown", values={**VALUES, "x": "{{ .spectro.system.weather }}"}),
 ]
-
-
-@pytest.fixture(scope="module")
-def helm() -> Iterator[Helm]:
-    with ready() as one:
-        yield one
 
 
 def test_the_sound_pack_has_nothing_to_be_said_of_it(tmp_path: Path, helm: Helm) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,6 @@ from registry.packs.lint.report import lint
 from registry.packs.reading import read_files
 from tests.corpus import needs_corpus, real_packs
 from tests.pack_findings import DATA, differences, expected, read, spelled, told
-from tests.pack_samples import ready
-
-
-@pytest.fixture(scope="module")
-def helm() -> Iterator[Helm]:
-    with ready() as one:
-        yield one
 
 
 @needs_corpus

@@ -19,7 +19,6 @@ from bundles.sources import charts, resolve
 from bundles.sources.charts import CONFIG, LAYER
 from bundles.sources.fetch import Fetcher
 from bundles.sources.inputs import Inputs
-from installer.cli import helming
 from registry.errors import DefinitionError, RemoteError
 from registry.packs.helm import Helm
 from registry.progress import Silent
@@ -45,14 +44,6 @@ def write_folder(folder: Path, **more: str) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-
-
-@pytest.fixture(scope="module")
-def helm() -> Iterator[Helm]:
-    with helming.ready_helm(None) as found:
-        if found is None:
-            pytest.skip("Helm is not here")
-        yield found
 
 
 @pytest.fixture(scope="module")

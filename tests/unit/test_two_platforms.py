@@ -16,11 +16,11 @@ from bundles.sources.fetch import Fetcher
 from bundles.sources.inputs import Inputs
 from bundles.trust.roles import Statement, sign_release
 from bundles.verify import verify
-from installer.cli import helming
 from registry.errors import DefinitionError
 from registry.mirror.copy import copy
 from registry.mirror.target import StoreTarget
 from registry.oci.manifest import Manifest
+from registry.packs.helm import Helm
 from registry.progress import Silent
 from registry.store.store import Store
 from tests.attacks.publisher import Publisher
@@ -54,12 +54,9 @@ def definition(folder: Path, *more: str) -> Path:
 
 
 @pytest.fixture
-def inputs(tmp_path: Path, origin: Origin) -> Iterator[Inputs]:
+def inputs(tmp_path: Path, origin: Origin, helm: Helm) -> Inputs:
     write_pack(tmp_path / "pack", declared=[WEB])
-    with helming.ready_helm(None) as helm:
-        if helm is None:
-            pytest.skip("Helm is not here")
-        yield Inputs(tmp_path, {}, tmp_path, origin.registries(), helm=helm, is_static=False)
+    return Inputs(tmp_path, {}, tmp_path, origin.registries(), helm=helm, is_static=False)
 
 
 def test_both_architectures_of_every_image_arrive_with_their_digests(
