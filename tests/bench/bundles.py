@@ -10,16 +10,16 @@ to the target counted, both per byte of the set. Ours is signed and verified on 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bundles.trust.metadata import fingerprint
 from tests.bench.mirrors import content
 from tests.bench.mirrors.clients import Client, Commands, Dryport, available
+from tests.bench.mirrors.figures import Figures
 from tests.bench.mirrors.run import Cost, run
 from tests.bench.registries.contenders import Start, running
 from tests.lab.peers import peer
@@ -29,30 +29,6 @@ CREATE, VOLUMES, VERIFY, LIST, DIFF, PUSH = "create", "create in volumes", "veri
 WHOLE = "registry to bundle to registry"
 PEERS = ("imgpkg", "crane")
 VOLUME = "64MiB"
-
-
-@dataclass
-class Figures:
-    """The least costs by case and client."""
-
-    size: int
-    found: dict[str, dict[str, Cost]] = field(default_factory=dict)
-
-    def add(self, case: str, client: str, cost: Cost) -> None:
-        known = self.found.setdefault(case, {}).get(client, cost)
-        self.found[case][client] = known.least(cost)
-        print(f"{case:32} {client:8} {self._spelled(cost)}", flush=True)
-
-    def show(self) -> None:
-        for case, clients in self.found.items():
-            print(f"\n{case}")
-            for name, cost in clients.items():
-                print(f"  {name:8} {self._spelled(cost)}")
-
-    def _spelled(self, cost: Cost) -> str:
-        said = f"{cost.wall:7.2f} s {cost.cpu:7.2f} CPU-s {cost.memory / 1e6:6.0f} MB"
-        said += f"  written x{cost.written / self.size:.4f}"
-        return said + (f"  sent x{cost.sent / self.size:.4f}" if cost.sent else "")
 
 
 @dataclass(frozen=True)
@@ -184,10 +160,7 @@ def main() -> None:
                 yard.one_round(number)
     yard.figures.show()
     if asked.json:
-        found = {
-            case: {name: asdict(cost) for name, cost in costs.items()} for case, costs in yard.figures.found.items()
-        }
-        asked.json.write_text(json.dumps({"size": images.size, "cases": found}, indent=1))
+        yard.figures.write(asked.json)
 
 
 if __name__ == "__main__":

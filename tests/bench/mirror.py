@@ -12,17 +12,17 @@ registry before (once a month); what that takes stands by itself. With --full, a
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from tests.bench.mirrors import content
 from tests.bench.mirrors.clients import Client, Commands, Dryport, available
+from tests.bench.mirrors.figures import Figures
 from tests.bench.mirrors.run import Cost, run
 from tests.bench.registries.contenders import Start, running
 from tests.lab.peers import peer
@@ -36,29 +36,6 @@ FAR = "registry to far registry"
 AGAIN = ", all there"
 HUGE = ", a layer of 4 GB"
 LOOK = "a look at a registry"
-
-
-@dataclass
-class Figures:
-    """The least costs by case and client."""
-
-    size: int
-    found: dict[str, dict[str, Cost]] = field(default_factory=dict)
-
-    def add(self, case: str, client: str, cost: Cost) -> None:
-        known = self.found.setdefault(case, {}).get(client, cost)
-        self.found[case][client] = known.least(cost)
-        said = f"{case:42} {client:8} {cost.wall:7.2f} s {cost.cpu:7.2f} CPU-s {cost.memory / 1e6:6.0f} MB"
-        print(said + (f"  sent x{cost.sent / self.size:.4f}" if cost.sent else ""), flush=True)
-
-    def show(self) -> None:
-        for case, clients in self.found.items():
-            print(f"\n{case}")
-            ours = clients.get("dryport")
-            for name, cost in clients.items():
-                line = f"  {name:8} {cost.wall:7.2f} s {cost.cpu:7.2f} CPU-s {cost.memory / 1e6:6.0f} MB"
-                line += f"  sent x{cost.sent / self.size:.4f}" if cost.sent else f"{'':14}"
-                print(line + (f"  {cost.wall / ours.wall:.2f} times as long" if ours and ours is not cost else ""))
 
 
 @dataclass(frozen=True)
@@ -168,8 +145,7 @@ def main() -> None:
                 huge(yard)
     figures.show()
     if asked.json:
-        found = {case: {name: asdict(cost) for name, cost in costs.items()} for case, costs in figures.found.items()}
-        asked.json.write_text(json.dumps({"size": images.size, "cases": found}, indent=1))
+        figures.write(asked.json)
 
 
 if __name__ == "__main__":

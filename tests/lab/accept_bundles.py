@@ -6,18 +6,14 @@ and DRYPORT_ZARF. Takes root and about half an hour on two cores.
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from tests.bench import heads
 from tests.bench.bundles import CREATE, DIFF, LIST, PUSH, VERIFY, VOLUMES, WHOLE
-from tests.lab.suites import ROOT, Suite, run_suite
+from tests.lab.suites import Suite, measured, run_long, run_suite
 from tests.lab.table import Table
 
 SUITES = (
@@ -55,14 +51,9 @@ SCRATCH = 1_000_000
 
 def beside_others(table: Table) -> None:
     """The measurements in one run."""
-    with tempfile.TemporaryDirectory(prefix="accept-") as folder:
-        figures = Path(folder) / "figures.json"
-        command = [sys.executable, "-m", "tests.bench.bundles", "--folder", folder, "--json", str(figures)]
-        done = subprocess.run(command, cwd=ROOT, check=False)
-        if done.returncode or not figures.exists():
-            table.add("side by side with other bundlers", "measured", f"exit {done.returncode}", met=False)
-            return
-        found = json.loads(figures.read_text())
+    found = measured("side by side with other bundlers", table, "tests.bench.bundles")
+    if found is None:
+        return
     cases, size = found["cases"], found["size"]
     for case in (CREATE, VOLUMES):
         written = cases[case]["dryport"]["written"] / size
@@ -104,11 +95,7 @@ def sparse(table: Table) -> None:
 def long_runs(table: Table) -> None:
     """What takes longer than a suite may."""
     for what, goal, module, count in LONG:
-        done = subprocess.run(
-            [sys.executable, "-m", module, count], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        said = done.stdout.strip().splitlines()[-1:] or ["nothing"]
-        table.add(what, goal, f"{said[0]}, exit {done.returncode}", met=done.returncode == 0)
+        run_long(what, goal, table, module, count)
 
 
 def main() -> int:

@@ -6,16 +6,13 @@ hour on two cores, most of it the peers' builds, the kills and the slow line.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from tests.bench.mirror import AGAIN, COPY, FAR, SEND
-from tests.lab.suites import ROOT, Suite, run_suite
+from tests.lab.suites import ROOT, Suite, measured, run_suite
 from tests.lab.table import Table
 
 SUITES = (
@@ -49,14 +46,9 @@ def kills(table: Table) -> None:
 
 def beside_others(table: Table) -> None:
     """The measurements in one run."""
-    with tempfile.TemporaryDirectory(prefix="accept-") as folder:
-        figures = Path(folder) / "figures.json"
-        command = [sys.executable, "-m", "tests.bench.mirror", "--full", "--folder", folder, "--json", str(figures)]
-        done = subprocess.run(command, cwd=ROOT, check=False)
-        if done.returncode or not figures.exists():
-            table.add("side by side with other mirrors", "measured", f"exit {done.returncode}", met=False)
-            return
-        found = json.loads(figures.read_text())
+    found = measured("side by side with other mirrors", table, "tests.bench.mirror", "--full")
+    if found is None:
+        return
     for case, clients in found["cases"].items():
         _judge(table, case, clients, found["size"])
 

@@ -6,18 +6,15 @@ about half an hour on two cores, most of it building and measuring the registrie
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
-from tests.lab.suites import Suite, run_suite
+from tests.lab.suites import ROOT, Suite, measured, run_long, run_suite
 from tests.lab.table import Table
 
-ROOT = Path(__file__).parents[2]
 _BODIES = [
     f"{way}, {streams} streams{line}"
     for line in ("", ", TLS")
@@ -45,15 +42,15 @@ SUITES = (
 def long_runs(table: Table) -> None:
     """What takes longer than a suite may: kills, and random histories against the model."""
     with tempfile.TemporaryDirectory(prefix="accept-") as folder:
-        kills = (sys.executable, "-m", "tests.crash.store_killer", folder, "500")
-        histories = (sys.executable, "-m", "tests.slow.store_histories", "10000")
-        for what, goal, command in (
-            ("500 x kill -9 under push, tag, delete, collection", "0 lost, 0 torn, 0 unreadable", kills),
-            ("random histories against the model", "10 000, no violation", histories),
-        ):
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-            said = done.stdout.strip().splitlines()[-1:] or ["nothing"]
-            table.add(what, goal, f"{said[0]}, exit {done.returncode}", met=done.returncode == 0)
+        run_long(
+            "500 x kill -9 under push, tag, delete, collection",
+            "0 lost, 0 torn, 0 unreadable",
+            table,
+            "tests.crash.store_killer",
+            folder,
+            "500",
+        )
+    run_long("random histories against the model", "10 000, no violation", table, "tests.slow.store_histories", "10000")
 
 
 def conformance(table: Table) -> None:
@@ -70,14 +67,9 @@ def conformance(table: Table) -> None:
 
 def beside_others(table: Table) -> None:
     """The measurements in one run."""
-    with tempfile.TemporaryDirectory(prefix="accept-") as folder:
-        figures = Path(folder) / "figures.json"
-        command = [sys.executable, "-m", "tests.bench.registry", "--full", "--json", str(figures)]
-        done = subprocess.run(command, cwd=ROOT, check=False)
-        if done.returncode or not figures.exists():
-            table.add("side by side with other registries", "measured", f"exit {done.returncode}", met=False)
-            return
-        found = json.loads(figures.read_text())
+    found = measured("side by side with other registries", table, "tests.bench.registry", "--full")
+    if found is None:
+        return
     for case, contenders in found.items():
         ours = contenders["dryport"]
         for name, other in contenders.items():
